@@ -1,0 +1,109 @@
+"""YAML files to validated, frozen models; the messages when they are wrong."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from yaml import YAMLError
+
+from conf.errors import ConfigurationError
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors and nothing changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def shipped(name: str) -> str | None:
+    """The text of a file shipped in the package `conf` (also from inside a wheel), or None."""
+    file = resources.files("conf").joinpath(name)
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def shipped_names(folder: str = "") -> list[str]:
+    """The names, without `.yml`, of the YAML files shipped in a folder of `conf`."""
+    files = resources.files("conf").joinpath(folder) if folder else resources.files("conf")
+    return sorted(f.name[:-4] for f in files.iterdir() if f.name.endswith(".yml"))
+
+
+def find(name: str, folder: str = "") -> tuple[str, str]:
+    """Where a YAML file is and what it says, given a path or the name of a shipped file.
+
+    Raises ConfigurationError when there is neither.
+    """
+    path = Path(os.path.expanduser(name))
+    if path.is_file():
+        return str(path), path.read_text(encoding="utf-8")
+    inside = f"{folder}/{path.stem}.yml" if folder else f"{path.stem}.yml"
+    text = shipped(inside) if name in (path.stem, f"conf/{inside}") else None
+    if text is None:
+        known = ", ".join(shipped_names(folder))
+        raise ConfigurationError(f"{name}: no such file, and none of the shipped ones ({known})")
+    return f"conf/{inside}", text
+
+
+def validated(
+    model: type[Model],
+    layers: Sequence[tuple[str, str]],
+    overrides: Sequence[str] = (),
+) -> Model:
+    """One frozen model from YAML layers (later ones win, maps are merged) and `a.b=c` overrides.
+
+    Raises ConfigurationError naming the key, the value and what is allowed.
+    """
+    merged = OmegaConf.create({})
+    for where, text in layers:
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.create(text or "{}"))
+        except (OmegaConfBaseException, YAMLError, ValueError) as problem:
+            raise ConfigurationError(f"{where}: not valid YAML: {problem}") from problem
+    for override in overrides:
+        key, separator, _ = override.partition("=")
+        if not separator or not key.strip():
+            raise ConfigurationError(f"--set {override}: write it as section.key=value")
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([override]))
+        except (OmegaConfBaseException, YAMLError, ValueError) as problem:
+            raise ConfigurationError(f"--set {override}: {problem}") from problem
+    try:
+        values = OmegaConf.to_container(merged, resolve=True)
+        return model.model_validate(values)
+    except OmegaConfBaseException as problem:
+        raise ConfigurationError(f"{layers[-1][0]}: {problem}") from problem
+    except ValidationError as problem:
+        where = f"{layers[-1][0]}" + (" with --set" if overrides else "")
+        lines = [f"  {_explained(error, model)}" for error in problem.errors()]
+        raise ConfigurationError("\n".join([f"{where}: the configuration is wrong:", *lines])) from None
+
+
+def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_suggestion(error['loc'], model)}"
+    if error["type"] == "missing":
+        return f"{key}: missing, and required"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+
+
+def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    known: type[BaseModel] | None = model
+    for part in location[:-1]:
+        field = known.model_fields.get(str(part)) if known else None
+        annotation = field.annotation if field else None
+        known = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    names = list(known.model_fields) if known else []
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known here: {', '.join(names)}" if names else ""

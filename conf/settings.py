@@ -1,0 +1,115 @@
+"""The settings of every step: `base.yml`, then `ENV.yml`, then `--set section.key=value`."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from conf.loading import Strict, find, validated
+from conf.source import Country
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
+    if not days or list(days) != sorted(set(days)) or days[0] < 1:
+        raise ValueError("give different whole days of at least 1, in ascending order")
+    return days
+
+
+class SparkSettings(Strict):
+    """The session that a command makes when none runs yet."""
+
+    master: str | None = None
+    remote: str | None = None
+    config: dict[str, str | int | float | bool] = {}
+
+
+class LakeSettings(Strict):
+    """Where the tables are: a folder, or `catalog.schema` (which then wins)."""
+
+    path: str = "lakehouse"
+    catalog_schema: str | None = None
+    models_path: str | None = None
+
+
+class IngestSettings(Strict):
+    """What a row must fulfil, and how many may fail."""
+
+    max_amount: float = Field(gt=0, le=9e15)
+    first_day: date
+    last_day: date | None = None
+    max_refused_share: Share
+
+
+class FeatureSettings(Strict):
+    """Windows in days before `as_of`; the calendar."""
+
+    windows: Annotated[tuple[int, ...], AfterValidator(_ascending)]
+    country: Country = None
+
+
+class SnapshotSettings(Strict):
+    """The as-of dates that train, and whom they look at."""
+
+    horizon_days: int = Field(ge=1, le=365)
+    step_days: PositiveInt
+    count: PositiveInt
+    min_history_days: int = Field(ge=0)
+    active_within_days: PositiveInt | None = None
+
+
+class TrainingSettings(Strict):
+    """Candidates, tuning and the choice of the champion."""
+
+    models: dict[str, dict[str, tuple[float, ...]]]
+    folds: int = Field(ge=2, le=20)
+    parallelism: PositiveInt
+    partitions: PositiveInt
+    max_snapshots: PositiveInt | None = None
+    weight_positives: Literal["balanced", "none"]
+    metric: Literal["roc_auc", "pr_auc", "log_loss", "brier"]
+    threshold: Literal["f1"] | Share = "f1"
+    seed: int
+
+    @model_validator(mode="after")
+    def _some_model(self) -> "TrainingSettings":
+        if not self.models:
+            raise ValueError("name at least one model")
+        return self
+
+
+class ScoringSettings(Strict):
+    """Whom to score, and how deciles become bands."""
+
+    active_within_days: PositiveInt | None = None
+    high_deciles: int = Field(ge=1, le=9)
+    medium_deciles: int = Field(ge=2, le=10)
+
+    @model_validator(mode="after")
+    def _bands_in_order(self) -> "ScoringSettings":
+        if self.medium_deciles <= self.high_deciles:
+            raise ValueError("medium_deciles must be above high_deciles")
+        return self
+
+
+class Settings(Strict):
+    """Everything that a step can be told; functions receive the values, never the whole."""
+
+    spark: SparkSettings
+    lake: LakeSettings
+    ingest: IngestSettings
+    features: FeatureSettings
+    snapshots: SnapshotSettings
+    training: TrainingSettings
+    scoring: ScoringSettings
+
+
+def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings:
+    """The settings of an environment: a shipped name such as `local`, or a path to a YAML file.
+
+    Raises ConfigurationError naming what is wrong.
+    """
+    layers = [find("base")] if env == "base" else [find("base"), find(env)]
+    return validated(Settings, layers, overrides)

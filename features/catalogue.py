@@ -1,0 +1,346 @@
+"""Every feature: its name, what it says, and the SQL that makes it of the window aggregates.
+
+A feature's SQL reads aggregates named `<measure>_<window>` (see `features.measures`), such as
+`orders_30d` or `revenue_cents_lifetime`, and the columns of one snapshot: `as_of`, `first_day`,
+`last_day`. In a windowed feature `{w}` stands for the window: 7d, 30d, ... or lifetime.
+To add a feature, add an entry here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lake.contracts import Column
+
+LIFETIME = "lifetime"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column of the table `features`; `sql` over the aggregates of one snapshot."""
+
+    name: str
+    type: str
+    description: str
+    sql: str
+
+    def column(self) -> Column:
+        """The feature as a column of the contract of `features`."""
+        return Column(self.name, self.type, self.description)
+
+
+def _per(numerator: str, denominator: str) -> str:
+    return f"cast({numerator} as double) / nullif({denominator}, 0)"
+
+
+def _spread(count: str, total: str, squares: str) -> str:
+    variance = f"({squares} - cast({total} as double) * {total} / {count}) / ({count} - 1)"
+    return f"case when {count} > 1 then sqrt(greatest({variance}, 0D)) end"
+
+
+# One entry each; {w} becomes every window and lifetime, {period} the window in words.
+WINDOWED = (
+    Feature("orders_{w}", "int", "Orders {period}", "orders_{w}"),
+    Feature("lines_{w}", "int", "Purchase lines {period}", "lines_{w}"),
+    Feature("units_{w}", "double", "Units purchased {period}", "units_thousandths_{w} / 1000D"),
+    Feature(
+        "revenue_{w}",
+        "double",
+        "Money spent {period}, in the log's currency, before returns",
+        "revenue_cents_{w} / 100D",
+    ),
+    Feature(
+        "average_order_value_{w}",
+        "double",
+        "Money per order {period}; null without an order",
+        _per("revenue_cents_{w} / 100D", "orders_{w}"),
+    ),
+    Feature(
+        "max_order_value_{w}",
+        "double",
+        "Money of the largest order {period}; null without an order",
+        "max_order_cents_{w} / 100D",
+    ),
+    Feature(
+        "std_order_value_{w}",
+        "double",
+        "Sample standard deviation of the order values {period}; null below two orders",
+        _spread("orders_{w}", "revenue_cents_{w}", "order_cents_squared_{w}") + " / 100D",
+    ),
+    Feature("active_days_{w}", "int", "Days with an order {period}", "active_days_{w}"),
+    Feature(
+        "orders_per_active_month_{w}",
+        "double",
+        "Orders per calendar month with an order {period}; null without an order",
+        _per("orders_{w}", "active_months_{w}"),
+    ),
+    Feature(
+        "weekend_share_{w}",
+        "double",
+        "Share of the orders {period} placed on a Saturday or Sunday; null without an order",
+        _per("weekend_orders_{w}", "orders_{w}"),
+    ),
+    Feature(
+        "weekend_lift_{w}",
+        "double",
+        "weekend_share over the share of weekend days {period}; null without an order "
+        "or a weekend day",
+        _per("weekend_orders_{w} * days_{w}", "(orders_{w} * weekend_days_{w})"),
+    ),
+    Feature(
+        "holiday_share_{w}",
+        "double",
+        "Share of the orders {period} placed on a public holiday; null without an order",
+        _per("holiday_orders_{w}", "orders_{w}"),
+    ),
+    Feature(
+        "holiday_lift_{w}",
+        "double",
+        "holiday_share over the share of public holidays {period}; null without an order "
+        "or a holiday",
+        _per("holiday_orders_{w} * days_{w}", "(orders_{w} * holiday_days_{w})"),
+    ),
+    Feature(
+        "category_diversity_{w}",
+        "int",
+        "Distinct product categories bought {period}; 0 where the log names none",
+        "category_diversity_{w}",
+    ),
+    Feature(
+        "discount_share_{w}",
+        "double",
+        "Discount over money before discount {period}; null if nothing was charged",
+        _per("discount_cents_{w}", "(discount_cents_{w} + revenue_cents_{w})"),
+    ),
+    Feature(
+        "return_rate_{w}",
+        "double",
+        "Returns booked per order {period}; null without an order",
+        _per("returns_{w}", "orders_{w}"),
+    ),
+    Feature(
+        "returned_share_{w}",
+        "double",
+        "Money of the returns booked over money spent {period}; null if nothing was spent",
+        _per("returned_cents_{w}", "revenue_cents_{w}"),
+    ),
+    Feature(
+        "cancellation_rate_{w}",
+        "double",
+        "Cancellations booked per order {period}; null without an order",
+        _per("cancellations_{w}", "orders_{w}"),
+    ),
+)
+
+# For each pair of neighbouring windows: {s} the shorter, {l} the longer, {sd} and {ld} their days.
+TRENDS = (
+    Feature(
+        "orders_trend_{s}_{l}",
+        "double",
+        "Orders per day in the last {sd} days over orders per day in the last {ld}; "
+        "null without an order in the longer",
+        "cast(orders_{s} as double) * {ld} / nullif(orders_{l} * {sd}, 0)",
+    ),
+    Feature(
+        "revenue_trend_{s}_{l}",
+        "double",
+        "Money per day in the last {sd} days over money per day in the last {ld}; "
+        "null if nothing was spent in the longer",
+        "cast(revenue_cents_{s} as double) * {ld} / nullif(revenue_cents_{l} * {sd}, 0)",
+    ),
+)
+
+SNAPSHOT = (
+    Feature(
+        "recency_days",
+        "int",
+        "Days from the last day with an order to as_of, at least 1",
+        "datediff(as_of, last_day)",
+    ),
+    Feature(
+        "tenure_days",
+        "int",
+        "Days from the first order to as_of, at least 1",
+        "datediff(as_of, first_day)",
+    ),
+    Feature(
+        "first_to_last_order_days",
+        "int",
+        "Days from the first day with an order to the last; 0 with one such day",
+        "datediff(last_day, first_day)",
+    ),
+    Feature(
+        "days_since_2nd_last_order",
+        "int",
+        "Days from the second last day with an order to as_of; null below two such days",
+        "datediff(as_of, day_2nd_last)",
+    ),
+    Feature(
+        "days_since_3rd_last_order",
+        "int",
+        "Days from the third last day with an order to as_of; null below three such days",
+        "datediff(as_of, day_3rd_last)",
+    ),
+    Feature(
+        "days_since_5th_last_order",
+        "int",
+        "Days from the fifth last day with an order to as_of; null below five such days",
+        "datediff(as_of, day_5th_last)",
+    ),
+    Feature(
+        "gap_mean_days",
+        "double",
+        "Mean days between consecutive days with an order; null below two such days",
+        _per("gap_days_lifetime", "gaps_lifetime"),
+    ),
+    Feature(
+        "gap_std_days",
+        "double",
+        "Sample standard deviation of the days between consecutive days with an order; "
+        "null below three such days",
+        _spread("gaps_lifetime", "gap_days_lifetime", "gap_days_squared_lifetime"),
+    ),
+    Feature(
+        "gap_last_days",
+        "int",
+        "Days between the last two days with an order; null below two such days",
+        "datediff(last_day, day_2nd_last)",
+    ),
+    Feature(
+        "recency_over_gap_mean",
+        "double",
+        "recency_days over gap_mean_days; null below two days with an order",
+        "cast(datediff(as_of, last_day) as double) * gaps_lifetime / nullif(gap_days_lifetime, 0)",
+    ),
+    Feature(
+        "orders_decayed_30d",
+        "double",
+        "Orders weighed by half for every 30 days of age, within the longest window",
+        "orders_decayed_30 / 1048576D",
+    ),
+    Feature(
+        "orders_decayed_90d",
+        "double",
+        "Orders weighed by half for every 90 days of age, within the longest window",
+        "orders_decayed_90 / 1048576D",
+    ),
+    Feature(
+        "lifetime_value",
+        "double",
+        "Money spent less money returned and cancelled, over all days before as_of",
+        "(revenue_cents_lifetime - returned_cents_lifetime - cancelled_cents_lifetime) / 100D",
+    ),
+    Feature(
+        "spending_rate",
+        "double",
+        "Money spent per day of tenure",
+        _per("revenue_cents_lifetime / 100D", "datediff(as_of, first_day)"),
+    ),
+    Feature(
+        "favourite_category",
+        "string",
+        "The category in most orders before as_of (of equals the first by name); "
+        "null where the log names none",
+        "favourite_category",
+    ),
+    Feature(
+        "favourite_category_share",
+        "double",
+        "Share of favourite_category among the categories of all orders; null without one",
+        _per("favourite_category_orders", "category_orders_lifetime"),
+    ),
+    Feature(
+        "favourite_payment_method",
+        "string",
+        "The payment method of most orders before as_of (of equals the first by name); "
+        "null where the log names none",
+        "favourite_payment_method",
+    ),
+    Feature(
+        "horizon_weekend_days",
+        "int",
+        "Saturdays and Sundays in the label window",
+        "horizon_weekend_days",
+    ),
+    Feature(
+        "horizon_holiday_days",
+        "int",
+        "Public holidays in the label window",
+        "horizon_holiday_days",
+    ),
+    Feature("as_of_month", "int", "The month of as_of, 1 to 12", "month(as_of)"),
+)
+
+LAST_YEAR = (
+    Feature(
+        "orders_same_period_last_year",
+        "int",
+        "Orders in the {horizon} days from 365 days before as_of",
+        "orders_last_year",
+    ),
+    Feature(
+        "revenue_same_period_last_year",
+        "double",
+        "Money spent in the {horizon} days from 365 days before as_of",
+        "revenue_cents_last_year / 100D",
+    ),
+)
+
+WEEKDAY_NAMES = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+MONTH_NAMES = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+
+
+def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
+    """Every feature for windows of these days and a label window of `horizon_days`."""
+    windowed = [
+        _filled(feature, w=_token(days), period=_period(days))
+        for feature in WINDOWED
+        for days in [*windows, None]
+    ]
+    pairs = list(zip(windows, windows[1:], strict=False))
+    trends = [
+        _filled(feature, s=_token(short), l=_token(long), sd=str(short), ld=str(long))
+        for feature in TRENDS
+        for short, long in pairs
+    ]
+    profile = [
+        Feature(
+            f"{part}_{number}_share",
+            "double",
+            f"Share of all orders before as_of placed {words}",
+            _per(f"{part}_{number}_lifetime", "orders_lifetime"),
+        )
+        for part, names in (("weekday", WEEKDAY_NAMES), ("month", MONTH_NAMES))
+        for number, words in enumerate([("on " if part == "weekday" else "in ") + n for n in names], 1)
+    ]
+    history = [
+        Feature(
+            f"history_shorter_than_{_token(days)}",
+            "int",
+            f"1 if the log begins less than {days} days before as_of, else 0",
+            f"cast(log_days < {days} as int)",
+        )
+        for days in windows
+    ]
+    seasonal = [_filled(feature, horizon=str(horizon_days)) for feature in LAST_YEAR]
+    season = seasonal if horizon_days <= 365 <= windows[-1] else []
+    return [*windowed, *trends, *SNAPSHOT, *season, *profile, *history]
+
+
+def _token(days: int | None) -> str:
+    return LIFETIME if days is None else f"{days}d"
+
+
+def _period(days: int | None) -> str:
+    return "over all days before as_of" if days is None else f"in the {days} days before as_of"
+
+
+def _filled(feature: Feature, **words: str) -> Feature:
+    return Feature(
+        feature.name.format(**words),
+        feature.type,
+        feature.description.format(**words),
+        feature.sql.format(**words),
+    )

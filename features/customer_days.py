@@ -1,0 +1,91 @@
+"""Lines of the log to customer-days: the daily partial aggregates that every window sums."""
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lake.contracts import CUSTOMER, Column, Table
+
+CUSTOMER_DAYS = Table(
+    "customer_days",
+    "One row per customer and day with a line in the log; money in whole cents, so sums are exact",
+    (
+        CUSTOMER,
+        Column("day", "date", "The business day"),
+        Column("orders", "int", "Orders: distinct order ids with a purchase line"),
+        Column("lines", "int", "Purchase lines"),
+        Column("units_thousandths", "bigint", "Units purchased, in thousandths"),
+        Column("revenue_cents", "bigint", "Money of the purchase lines, before any return"),
+        Column("max_order_cents", "bigint", "The largest order; null without an order"),
+        Column("order_cents_squared", "double", "Sum of the squared order values"),
+        Column("discount_cents", "bigint", "Discounts on the purchase lines"),
+        Column("returns", "int", "Distinct order ids with a return line"),
+        Column("returned_cents", "bigint", "Money returned on this day, whenever it was spent"),
+        Column("cancellations", "int", "Distinct order ids with a cancelled line"),
+        Column("cancelled_cents", "bigint", "Money cancelled on this day, whenever it was spent"),
+        Column("categories", "array<string>", "One entry per order and category in it, sorted"),
+        Column("payment_methods", "array<string>", "One entry per order and method, sorted"),
+    ),
+)
+
+
+def customer_days(transactions: DataFrame) -> DataFrame:
+    """The daily partial aggregates of every customer, as the contract CUSTOMER_DAYS says.
+
+    An order is a distinct order_id of one customer's day with at least one purchase line;
+    returns and cancellations count on the day that they are booked. The repartition is the
+    one exchange of the log: every later grouping by customer finds its rows together.
+    """
+    orders = (
+        transactions.select(
+            "customer_id",
+            F.col("ordered_on").alias("day"),
+            "order_id",
+            "kind",
+            (F.col("amount") * 100).cast("bigint").alias("cents"),
+            (F.col("quantity") * 1000).cast("bigint").alias("thousandths"),
+            (F.col("discount") * 100).cast("bigint").alias("discount_cents"),
+            "category",
+            "payment_method",
+        )
+        .repartition("customer_id")
+        .groupBy("customer_id", "day", "order_id")
+        .agg(
+            F.count_if(_is("purchase")).alias("lines"),
+            _total("cents", "purchase").alias("order_cents"),
+            _total("thousandths", "purchase").alias("thousandths"),
+            _total("discount_cents", "purchase").alias("discount_cents"),
+            F.count_if(_is("return")).alias("return_lines"),
+            _total("cents", "return").alias("returned_cents"),
+            F.count_if(_is("cancelled")).alias("cancelled_lines"),
+            _total("cents", "cancelled").alias("cancelled_cents"),
+            F.collect_set(F.when(_is("purchase"), F.col("category"))).alias("categories"),
+            F.collect_set(F.when(_is("purchase"), F.col("payment_method"))).alias("methods"),
+        )
+    )
+    is_order = F.col("lines") > 0
+    value = F.when(is_order, F.col("order_cents"))
+    days = orders.groupBy("customer_id", "day").agg(
+        F.count_if(is_order).alias("orders"),
+        F.sum("lines").alias("lines"),
+        F.sum("thousandths").alias("units_thousandths"),
+        F.sum("order_cents").alias("revenue_cents"),
+        F.max(value).alias("max_order_cents"),
+        F.sum(value.cast("double") * value).alias("order_cents_squared"),
+        F.sum("discount_cents").alias("discount_cents"),
+        F.count_if(F.col("return_lines") > 0).alias("returns"),
+        (-F.sum("returned_cents")).alias("returned_cents"),
+        F.count_if(F.col("cancelled_lines") > 0).alias("cancellations"),
+        (-F.sum("cancelled_cents")).alias("cancelled_cents"),
+        F.array_sort(F.flatten(F.collect_list("categories"))).alias("categories"),
+        F.array_sort(F.flatten(F.collect_list("methods"))).alias("payment_methods"),
+    )
+    return CUSTOMER_DAYS.select(days)
+
+
+def _is(kind: str) -> SparkColumn:
+    return F.col("kind") == kind
+
+
+def _total(column: str, kind: str) -> SparkColumn:
+    return F.coalesce(F.sum(F.when(_is(kind), F.col(column))), F.lit(0))

@@ -1,0 +1,97 @@
+"""The options that commands share, and the job that they open."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Annotated
+
+import typer
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from conf.errors import InputError
+from conf.settings import Settings, load_settings
+from jobs.console import say
+from jobs.session import spark_session
+from lake.store import Lake
+
+Env = Annotated[
+    str, typer.Option(help="Environment: local, demo, databricks, or a YAML file of yours.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="A setting; may be repeated."),
+]
+LakeDir = Annotated[
+    str | None, typer.Option("--lake", metavar="DIR", help="Folder of the tables.  [default: lakehouse]")
+]
+SourceFile = Annotated[
+    str, typer.Option("--source", metavar="FILE", help="How the log maps onto the contract.")
+]
+InputPath = Annotated[
+    str | None, typer.Option("--input", metavar="PATH", help="The log: file, folder or table.")
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        formats=["%Y-%m-%d"],
+        metavar="DATE",
+        help="Today is this day: nothing from it on is used.  [default: the day after the log]",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every step works with."""
+
+    spark: SparkSession
+    lake: Lake
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class LogSpan:
+    """The first and the last day of the log, and the day that is today."""
+
+    first: date
+    last: date
+    as_of: date
+
+    @property
+    def end(self) -> date:
+        """The day after the last day that may be used: labels mature up to here."""
+        return min(self.as_of, self.last + timedelta(1))
+
+
+def open_job(env: str, overrides: list[str] | None, lake_dir: str | None) -> Job:
+    """The session, the tables and the settings that the options name."""
+    settings = load_settings(env, overrides or [])
+    spark = spark_session(settings.spark)
+    lake = Lake(spark, lake_dir or settings.lake.path, settings.lake.catalog_schema)
+    return Job(spark, lake, settings)
+
+
+def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
+    """The span of the ingested log with `as_of`, by default the day after its last day.
+
+    Raises InputError when `as_of` lies outside the log.
+    """
+    days = job.lake.read("transactions").agg(
+        F.min("ordered_on").alias("first"), F.max("ordered_on").alias("last")
+    )
+    first, last = days.collect()[0]
+    if first is None:
+        raise InputError(f"the table transactions in {job.lake.location} has no rows")
+    if as_of is None:
+        return LogSpan(first, last, last + timedelta(1))
+    day = as_of.date() if isinstance(as_of, datetime) else as_of
+    horizon = job.settings.snapshots.horizon_days
+    if not first < day <= last + timedelta(horizon):
+        raise InputError(
+            f"--as-of {day} is outside the log, which covers {first} .. {last}: choose a day from "
+            f"{first + timedelta(1)} to {last + timedelta(horizon)}"
+        )
+    if day > last + timedelta(1):
+        say(f"note: the log ends {last}, {(day - last).days - 1} days before as_of {day}")
+    return LogSpan(first, last, day)

@@ -1,0 +1,58 @@
+"""`repurchase run`: the whole job, from a log to scores."""
+
+from datetime import datetime
+
+import typer
+
+from conf.source import Source, load_source
+from jobs.build_features import build_features, show_built
+from jobs.console import console, handled, step
+from jobs.ingest import ingest, show_ingested
+from jobs.options import AsOf, Env, InputPath, Job, LakeDir, Set, SourceFile, log_span, open_job
+from jobs.score import score, show_scored
+from jobs.train import show_trained, train
+
+
+def run(job: Job, source: Source, path: str | None, as_of: datetime | None = None) -> None:
+    """Ingest, build features, train, evaluate and score, telling each step's result."""
+    with step(f"1/4 Ingest {path or source.name}"):
+        ingested = ingest(job, source, path)
+    show_ingested(job, ingested)
+    span = log_span(job, as_of)
+    with step(f"2/4 Build features as of {span.as_of}"):
+        built = build_features(job, span)
+        show_built(built)
+    with step("3/4 Train"):
+        trained = train(job, span)
+    show_trained(job, trained)
+    with step("4/4 Score"):
+        score(job, span.as_of)
+    show_scored(job, span.as_of)
+
+
+@handled
+def main(
+    source: SourceFile,
+    input_: InputPath = None,
+    lake: LakeDir = None,
+    as_of: AsOf = None,
+    env: Env = "local",
+    set_: Set = None,
+) -> None:
+    """Run the whole job: ingest, build features, train, evaluate, score."""
+    loaded = load_source(source)
+    job = open_job(env, set_, lake)
+    run(job, loaded, input_, as_of)
+    where = job.lake.location
+    console.print(f"Tables in [bold]{where}[/bold]: transactions, quarantine, customer_days, features,")
+    console.print("  labels, evaluations, models, scores, current_scores (the latest as_of)")
+    console.print("Next, who is likeliest to order again:")
+    console.print(
+        f"  [bold]duckdb -c \"select * from delta_scan('{where}/current_scores') "
+        f'order by probability desc limit 10"[/bold]',
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

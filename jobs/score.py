@@ -1,0 +1,76 @@
+"""`repurchase score`: `features` of one day and the champion into `scores`."""
+
+from datetime import date
+
+import typer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from conf.errors import InputError
+from jobs.console import bar, console, handled, say, show, step
+from jobs.options import AsOf, Env, Job, LakeDir, Set, log_span, open_job
+from lake.contracts import CURRENT_SCORES, SCORES
+from models.registry import champion
+from models.scoring import scores
+
+
+def score(job: Job, as_of: date) -> None:
+    """Write the scores of `as_of`, in the place of those written for it before."""
+    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.scoring
+    model = champion(job.lake, as_of, horizon)
+    features = job.lake.read("features").where(F.col("as_of") == F.lit(as_of))
+    if wanted.active_within_days is not None:
+        features = features.where(F.col("recency_days") <= wanted.active_within_days)
+    if features.isEmpty():
+        raise InputError(
+            f"the table features has nobody to score at {as_of}: "
+            f"run `repurchase build-features --as-of {as_of}`"
+        )
+    say(f"champion {model.name}, version {model.version}")
+    scored = scores(
+        features,
+        model,
+        horizon_days=horizon,
+        high_deciles=wanted.high_deciles,
+        medium_deciles=wanted.medium_deciles,
+    )
+    where = f"as_of = DATE'{as_of}' AND horizon_days = {horizon}"
+    job.lake.replace(SCORES, scored, where)
+    history = job.lake.read("scores")
+    latest = history.agg(F.max("as_of")).collect()[0][0]
+    job.lake.replace(CURRENT_SCORES, history.where(F.col("as_of") == F.lit(latest)))
+
+
+def show_scored(job: Job, as_of: date) -> None:
+    """The scores of the day, by band."""
+    scored = job.lake.read("scores").where(F.col("as_of") == F.lit(as_of))
+    rows = _by_band(scored).collect()
+    total = sum(row["customers"] for row in rows)
+    say(f"{total:,} customers scored as of {as_of}")
+    show(
+        "Scores",
+        ["band", "customers", "mean probability", "expected to order", ""],
+        [[r[0], r[1], r[2], round(r[1] * r[2]), bar(r[1], total)] for r in rows],
+    )
+
+
+def _by_band(scored: DataFrame) -> DataFrame:
+    return (
+        scored.groupBy("band")
+        .agg(F.count(F.lit(1)).alias("customers"), F.avg("probability").alias("mean"))
+        .orderBy(F.desc("mean"))
+    )
+
+
+@handled
+def main(lake: LakeDir = None, as_of: AsOf = None, env: Env = "local", set_: Set = None) -> None:
+    """Score every customer of a day with the champion."""
+    job = open_job(env, set_, lake)
+    span = log_span(job, as_of)
+    with step(f"Score as of {span.as_of}"):
+        score(job, span.as_of)
+    show_scored(job, span.as_of)
+
+
+if __name__ == "__main__":
+    typer.run(main)

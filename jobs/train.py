@@ -1,0 +1,160 @@
+"""`repurchase train`: `features` and `labels` into a champion, `evaluations` and `models`."""
+
+import hashlib
+import math
+
+import typer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from conf.errors import InputError
+from features.catalogue import catalogue
+from features.snapshots import tuning_dates
+from jobs.build_features import dates_to_train, made_with
+from jobs.console import bar, console, handled, say, show, step
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
+from lake.contracts import EVALUATIONS
+from models import training
+from models.registry import register
+from models.training import Evaluation, TrainingResult, training_snapshots
+
+SHOWN = ("roc_auc", "pr_auc", "log_loss", "brier", "ece", "top_decile_lift", "f1", "precision", "recall")
+
+
+def train(job: Job, span: LogSpan) -> TrainingResult:
+    """Tune, judge and refit on the matured snapshots; register the champion for `as_of`."""
+    wanted = job.settings.snapshots
+    dates = dates_to_train(job, span)
+    held_out = dates[-1] if dates else span.as_of
+    tuning = tuning_dates(dates, held_out, wanted.horizon_days)
+    if not tuning:
+        needed = 2 * wanted.horizon_days + max(wanted.min_history_days, 1)
+        raise InputError(
+            f"the log before {span.as_of} covers {(span.end - span.first).days} days; training needs "
+            f"{needed}: snapshots.min_history_days and two label windows of "
+            f"{wanted.horizon_days} days, one to learn from and one to judge by"
+        )
+    built = {k: v for k, v in job.lake.properties("features").items() if k in made_with(job)} if (
+        job.lake.exists("features")
+    ) else {}
+    features = job.lake.read("features")
+    if built != made_with(job):
+        raise InputError(
+            f"the table features was built with {built}, the settings now say {made_with(job)}: "
+            "run `repurchase build-features` again"
+        )
+    labels = job.lake.read("labels").where(F.col("horizon_days") == wanted.horizon_days)
+    snapshots = training_snapshots(features, labels, dates, wanted.active_within_days)
+    _check_dates(snapshots, dates)
+    columns = catalogue(job.settings.features.windows, wanted.horizon_days)
+    numeric = [f.name for f in columns if f.type != "string"]
+    texts = [f.name for f in columns if f.type == "string"]
+    say(f"{len(tuning)} dates tune ({tuning[0]} .. {tuning[-1]}), {held_out} is held out")
+    result = training.train(snapshots, numeric, texts, held_out, tuning, job.settings.training, say)
+    version = f"{span.as_of}-{_fingerprint(job, snapshots)}"
+    register(
+        job.lake,
+        result.champion,
+        version=version,
+        trained_for=span.as_of,
+        horizon_days=wanted.horizon_days,
+        settings=job.settings.model_dump_json(),
+        data_versions={t: job.lake.version(t) for t in ("transactions", "features", "labels")},
+        folder=job.settings.lake.models_path or job.lake.folder("saved_models"),
+    )
+    rows = [
+        (evaluation.name, held_out, wanted.horizon_days, metric, value, version)
+        for evaluation in result.evaluations
+        for metric, value in _metrics(evaluation).items()
+    ]
+    schema = ", ".join(f"{c.name} {c.type}" for c in EVALUATIONS.columns)
+    where = f"as_of = DATE'{held_out}' AND horizon_days = {wanted.horizon_days}"
+    job.lake.replace(EVALUATIONS, job.spark.createDataFrame(rows, schema), where)
+    return result
+
+
+def show_trained(job: Job, result: TrainingResult) -> None:
+    """Each model's figures beside recency's, the top features and the deciles."""
+    champion = result.champion
+    for title, part in (("Cross-validated", "cross_validated"), ("Held out", "held_out")):
+        show(
+            title,
+            ["model", *SHOWN],
+            [
+                [("* " if e.name == champion.name else "  ") + e.name]
+                + [getattr(e, part)[metric] for metric in SHOWN]
+                for e in result.evaluations
+            ],
+        )
+    held_out = {e.name: e.held_out for e in result.evaluations}
+    chosen, recency = held_out[champion.name], held_out[training.RECENCY]
+    say(f"* champion by {job.settings.training.metric} on the held-out date, then refitted")
+    if not chosen["roc_auc"] > recency["roc_auc"]:
+        console.print(
+            "[yellow]warning:[/yellow] the champion ranks no better than recency alone on the "
+            "held-out date: look at the log before you trust its scores"
+        )
+    _show_importances(champion.importances)
+    deciles = next(e.deciles for e in result.evaluations if e.name == champion.name)
+    show(
+        "Deciles of the champion on the held-out date",
+        ["decile", "customers", "predicted", "realised", "lift", ""],
+        [
+            [int(d.bin), round(d.n), float(d.predicted), float(d.observed), f"{d.lift:.2f}"]
+            + [bar(d.observed, deciles["observed"].max())]
+            for d in deciles.itertuples()
+        ],
+    )
+
+
+def _show_importances(importances: dict[str, float]) -> None:
+    top = list(importances.items())[:10]
+    most = max([share for _, share in top], default=0.0)
+    show("Top features", ["feature", "share", ""], [[n, f"{s:.1%}", bar(s, most)] for n, s in top])
+
+
+def _check_dates(snapshots: DataFrame, dates: list) -> None:  # type: ignore[type-arg]
+    present = {row[0] for row in snapshots.select("as_of").distinct().collect()}
+    missing = sorted(set(dates) - present)
+    if missing:
+        raise InputError(
+            f"features or labels of {len(missing)} training dates are missing, the first "
+            f"{missing[0]}: run `repurchase build-features` with the same --as-of and settings"
+        )
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float | None]:
+    named = {
+        **evaluation.held_out,
+        **{f"cv_{name}": value for name, value in evaluation.cross_validated.items()},
+    }
+    return {name: None if math.isnan(value) else value for name, value in named.items()}
+
+
+def _fingerprint(job: Job, snapshots: DataFrame) -> str:
+    content = snapshots.agg(
+        F.count(F.lit(1)), F.expr("bit_xor(xxhash64(*))")
+    ).collect()[0]
+    settings = job.settings
+    made_of = (
+        tuple(content),
+        settings.features.model_dump_json(),
+        settings.snapshots.model_dump_json(),
+        settings.training.model_dump_json(),
+    )
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]
+
+
+@handled
+def main(lake: LakeDir = None, as_of: AsOf = None, env: Env = "local", set_: Set = None) -> None:
+    """Tune the models, choose the champion and save it."""
+    job = open_job(env, set_, lake)
+    span = log_span(job, as_of)
+    with step(f"Train as of {span.as_of}"):
+        result = train(job, span)
+    show_trained(job, result)
+    console.print(f"Next: [bold]repurchase score --lake {job.lake.location}[/bold]")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""The Delta tables: one contract each, reading, idempotent writing, quarantine."""

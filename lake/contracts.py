@@ -1,0 +1,159 @@
+"""One contract per table: its columns, what each means, and its key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, its Spark SQL type and the description that becomes its comment."""
+
+    name: str
+    type: str
+    description: str
+
+    def cast(self) -> SparkColumn:
+        """The column of that name, of that type, with its description as comment."""
+        return F.col(self.name).cast(self.type).alias(self.name, metadata={"comment": self.description})
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table: what a row is, its columns, and what it is partitioned by."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    partitioned_by: tuple[str, ...] = ()
+
+    def select(self, frame: DataFrame) -> DataFrame:
+        """Exactly the contract's columns, in its order, types and comments."""
+        return frame.select([column.cast() for column in self.columns])
+
+    def with_columns(self, columns: Sequence[Column]) -> "Table":
+        """The same table with further columns at its end."""
+        return Table(self.name, self.description, (*self.columns, *columns), self.partitioned_by)
+
+
+CUSTOMER = Column("customer_id", "string", "The customer, as the source writes it")
+AS_OF = Column("as_of", "date", "The business day at whose start the customer is looked at")
+HORIZON = Column(
+    "horizon_days", "int", "Days of the label window [as_of, as_of + horizon_days)"
+)
+
+TRANSACTIONS = Table(
+    "transactions",
+    "One row per line of the log that fulfils the contract",
+    (
+        CUSTOMER,
+        Column("order_id", "string", "The order; the customer's day where the log has no order id"),
+        Column("ordered_at", "timestamp", "When the line was booked"),
+        Column("ordered_on", "date", "The day of ordered_at in the business time zone"),
+        Column("kind", "string", "purchase, return or cancelled"),
+        Column(
+            "amount",
+            "decimal(18,2)",
+            "The line's money net of discount; returns and cancellations are negative",
+        ),
+        Column("quantity", "decimal(18,3)", "Units; returns and cancellations are negative"),
+        Column("discount", "decimal(18,2)", "Money taken off the line, not negative"),
+        Column("product_id", "string", "The product"),
+        Column("category", "string", "The product's category"),
+        Column("payment_method", "string", "How the order was paid"),
+        Column("channel", "string", "Where the order was placed"),
+    ),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "One row per row of the log that was refused",
+    (
+        Column("source", "string", "The name of the source"),
+        Column("file", "string", "The file that the row came from; null for tables"),
+        Column("source_row", "string", "The row as it came: JSON of its columns, or the raw line"),
+        Column("reasons", "array<string>", "Every reason why it was refused"),
+    ),
+)
+
+FEATURES = Table(
+    "features",
+    "One row per snapshot (customer, as_of); every feature looks only at days before as_of",
+    (CUSTOMER, AS_OF),
+    partitioned_by=("as_of",),
+)
+
+LABELS = Table(
+    "labels",
+    "One row per snapshot whose label window lies wholly inside the log",
+    (
+        CUSTOMER,
+        AS_OF,
+        HORIZON,
+        Column("repurchased", "boolean", "Whether the customer orders in the label window"),
+        Column("matured_on", "date", "The first day after the label window"),
+    ),
+    partitioned_by=("as_of",),
+)
+
+SCORES = Table(
+    "scores",
+    "One row per customer and as_of: the probability of an order in the label window",
+    (
+        CUSTOMER,
+        AS_OF,
+        HORIZON,
+        Column("probability", "double", "Calibrated probability of at least one order, 0 to 1"),
+        Column("decile", "int", "1 for the tenth of customers with the highest probability, to 10"),
+        Column("band", "string", "high, medium or low, by decile"),
+        Column(
+            "reasons",
+            "array<struct<feature:string,value:double,contribution:double>>",
+            "The three features that moved the probability most; empty as yet",
+        ),
+        Column("model_name", "string", "The champion that scored"),
+        Column("model_version", "string", "Its version, see the table models"),
+        Column("scored_at", "timestamp", "When the score was written"),
+    ),
+    partitioned_by=("as_of",),
+)
+
+CURRENT_SCORES = Table(
+    "current_scores", "The rows of scores with the latest as_of", SCORES.columns
+)
+
+EVALUATIONS = Table(
+    "evaluations",
+    "One row per model or baseline, as_of and metric",
+    (
+        Column("model", "string", "The model or baseline"),
+        AS_OF,
+        HORIZON,
+        Column("metric", "string", "The metric; cv_ in front: cross-validated, else held out"),
+        Column("value", "double", "Its value"),
+        Column("model_version", "string", "The version of the champion chosen from this run"),
+    ),
+    partitioned_by=("as_of",),
+)
+
+MODELS = Table(
+    "models",
+    "One row per trained champion; the one to score with is the last by trained_for",
+    (
+        Column("model_version", "string", "The date it was trained for and a hash of what it is"),
+        Column("model_name", "string", "logistic_regression, random_forest or gbt"),
+        Column("trained_for", "date", "as_of of the training: nothing from that day on was used"),
+        HORIZON,
+        Column("path", "string", "The folder of the saved Spark ML pipeline"),
+        Column("threshold", "double", "The probability from which on a repurchase is predicted"),
+        Column("calibration", "string", "JSON: intercept and slope on the logit, undone weight"),
+        Column("features", "array<string>", "The feature columns that it reads"),
+        Column("settings", "string", "JSON: every setting of the run"),
+        Column("data_versions", "map<string,bigint>", "The Delta version of every table read"),
+        Column("importances", "map<string,double>", "Each feature's share of the importance"),
+    ),
+    partitioned_by=(),
+)

@@ -1,0 +1,131 @@
+"""Where the Delta tables are; reading them, and writing them so that a repeat changes nothing."""
+
+import os
+import re
+from datetime import date
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+
+from conf.errors import ConfigurationError, InputError
+from lake.contracts import Table
+
+_BUILT_BY = {
+    "transactions": "ingest",
+    "quarantine": "ingest",
+    "customer_days": "build-features",
+    "features": "build-features",
+    "labels": "build-features",
+    "models": "train",
+    "evaluations": "train",
+    "scores": "score",
+    "current_scores": "score",
+}
+
+
+class Lake:
+    """The project's tables, as `PATH/<table>` or as `catalog.schema.<table>`."""
+
+    def __init__(self, spark: SparkSession, path: str, catalog_schema: str | None = None) -> None:
+        self.spark = spark
+        self._schema = catalog_schema
+        self._path = path if "://" in path or path.startswith("dbfs:") else os.path.abspath(path)
+        if catalog_schema is not None and not re.fullmatch(r"\w+(\.\w+)?", catalog_schema):
+            raise ConfigurationError(
+                f"lake.catalog_schema: {catalog_schema!r} is not schema or catalog.schema"
+            )
+        if "`" in self._path:
+            raise ConfigurationError(f"lake.path: {path!r} contains a backtick")
+
+    @property
+    def location(self) -> str:
+        """The folder or the schema, for people to read."""
+        return self._schema or self._path
+
+    def folder(self, name: str) -> str:
+        """A folder for files that belong to the tables."""
+        return f"{self._path}/{name}"
+
+    def name(self, table: str) -> str:
+        """The table's name in SQL."""
+        return f"{self._schema}.{table}" if self._schema else f"delta.`{self._path}/{table}`"
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been written."""
+        try:
+            return bool(self.spark.table(self.name(table)).columns)
+        except AnalysisException:
+            return False
+
+    def read(self, table: str) -> DataFrame:
+        """The table; raises InputError, naming the command that builds it, if there is none."""
+        if not self.exists(table):
+            command = _BUILT_BY.get(table, "run")
+            raise InputError(
+                f"no table {table} in {self.location}: build it first with `repurchase {command}`"
+            )
+        return self.spark.table(self.name(table))
+
+    def replace(self, table: Table, frame: DataFrame, where: str | None = None) -> None:
+        """Write the frame in the place of the rows that fulfil `where` (SQL), or of all rows.
+
+        One atomic Delta commit: readers see the old rows or the new ones, and writing the
+        same frame again leaves the same table. Every row of the frame must fulfil `where`.
+        """
+        self._create(table)
+        # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
+        writer = table.select(frame).write.format("delta").mode("overwrite")
+        if where is None:
+            writer = writer.option("overwriteSchema", "true")
+        else:
+            writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
+        if self._schema:
+            writer.saveAsTable(self.name(table.name))
+        else:
+            writer.save(f"{self._path}/{table.name}")
+
+    def version(self, table: str) -> int:
+        """The Delta version of the table as it is now."""
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1")
+        return int(history.select("version").collect()[0][0])
+
+    def set_properties(self, table: str, properties: dict[str, str]) -> None:
+        """Remember facts about the table's content with the table."""
+        current = self.properties(table)
+        if any(current.get(key) != value for key, value in properties.items()):
+            pairs = ", ".join(f"'repurchase.{k}' = {_quoted(v)}" for k, v in properties.items())
+            self.spark.sql(f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ({pairs})")
+
+    def properties(self, table: str) -> dict[str, str]:
+        """What `set_properties` remembered."""
+        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table)}").collect()
+        return {
+            row["key"].removeprefix("repurchase."): row["value"]
+            for row in rows
+            if row["key"].startswith("repurchase.")
+        }
+
+    def _create(self, table: Table) -> None:
+        if self.exists(table.name):
+            return
+        columns = ",\n".join(
+            f"`{c.name}` {c.type} COMMENT {_quoted(c.description)}" for c in table.columns
+        )
+        partitions = (
+            f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
+        )
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
+            f"{partitions} COMMENT {_quoted(table.description)}"
+        )
+
+
+def dated(column: str, days: list[date]) -> str:
+    """The predicate that a date column is one of the days."""
+    literals = ", ".join(f"DATE'{day}'" for day in sorted(days))
+    return f"{column} IN ({literals})"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,1 @@
+"""Features to calibrated probabilities: preparation, candidates, calibration, champion, scores."""

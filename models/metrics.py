@@ -1,0 +1,145 @@
+"""How good scores are: ranking, probability and threshold metrics from a score histogram.
+
+Spark reduces any number of scored snapshots to one row per distinct score, rounded to six
+digits, so that at most a million rows reach the driver; metrics there are exact up to that
+rounding, ties counted by halves.
+"""
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from models.calibration import NEAREST
+
+ECE_BINS = 15
+METRICS_WHERE_LESS_IS_BETTER = {"log_loss", "brier", "ece"}
+
+
+def score_histogram(scored: DataFrame, probability: str = "probability") -> pd.DataFrame:
+    """One row per distinct score, highest first: `probability`, `n`, and `positives` among them.
+
+    `scored` has the probability and `label` (0 or 1), one row per snapshot.
+    """
+    counted = (
+        scored.groupBy(F.round(probability, 6).alias("probability"))
+        .agg(F.count(F.lit(1)).alias("n"), F.sum("label").cast("double").alias("positives"))
+        .toPandas()
+    )
+    return counted.sort_values("probability", ascending=False, ignore_index=True)
+
+
+def metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, float]:
+    """Every metric of a score histogram; those that need both classes are NaN without them."""
+    return {
+        "snapshots": float(histogram["n"].sum()),
+        "base_rate": float(histogram["positives"].sum() / max(histogram["n"].sum(), 1)),
+        "roc_auc": roc_auc(histogram),
+        "pr_auc": average_precision(histogram),
+        **probability_metrics(histogram),
+        "top_decile_lift": top_lift(histogram, 0.1),
+        **threshold_metrics(histogram, threshold),
+    }
+
+
+def roc_auc(histogram: pd.DataFrame) -> float:
+    """The chance that a random positive outranks a random negative, ties counted by halves
+    (Mann and Whitney 1947).
+    """
+    positives = histogram["positives"].to_numpy(float)
+    negatives = histogram["n"].to_numpy(float) - positives
+    pairs = positives.sum() * negatives.sum()
+    if pairs == 0:
+        return float("nan")
+    below = negatives.sum() - negatives.cumsum()
+    return float((positives * (below + negatives / 2)).sum() / pairs)
+
+
+def average_precision(histogram: pd.DataFrame) -> float:
+    """The mean of the precision at each positive, with ties as one step."""
+    positives, n = histogram["positives"].to_numpy(float), histogram["n"].to_numpy(float)
+    if positives.sum() == 0:
+        return float("nan")
+    return float((positives * positives.cumsum() / n.cumsum()).sum() / positives.sum())
+
+
+def probability_metrics(histogram: pd.DataFrame) -> dict[str, float]:
+    """`log_loss` (natural), `brier` and `ece` (Naeini and others 2015, 15 bins of equal mass)."""
+    p = histogram["probability"].to_numpy(float).clip(NEAREST, 1 - NEAREST)
+    n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
+    total = n.sum()
+    log_loss = -(positives * np.log(p) + (n - positives) * np.log1p(-p)).sum() / total
+    brier = (positives * (1 - p) ** 2 + (n - positives) * p**2).sum() / total
+    return {
+        "log_loss": float(log_loss),
+        "brier": float(brier),
+        "ece": float(np.abs(reliability(histogram).eval("n * (observed - predicted)")).sum() / total),
+    }
+
+
+def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
+    """One row per bin of equal mass, highest scores first: `bin` (from 1), `n`, `predicted`
+    (mean probability), `observed` (share of positives) and `lift` over the base rate. Scores
+    that are the same are shared out between bins in proportion.
+    """
+    n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
+    total = n.sum()
+    edges = np.linspace(0, total, bins + 1)
+    ends = np.concatenate([[0.0], n.cumsum()])
+
+    def up_to_edges(values: np.ndarray) -> np.ndarray:
+        return np.interp(edges, ends, np.concatenate([[0.0], values.cumsum()]))
+
+    size = np.diff(edges)
+    observed = np.diff(up_to_edges(positives)) / size
+    weighted = n * histogram["probability"].to_numpy(float)
+    return pd.DataFrame(
+        {
+            "bin": np.arange(1, bins + 1),
+            "n": size,
+            "predicted": np.diff(up_to_edges(weighted)) / size,
+            "observed": observed,
+            "lift": observed / (positives.sum() / total) if positives.sum() else np.nan,
+        }
+    )
+
+
+def top_lift(histogram: pd.DataFrame, share: float) -> float:
+    """The rate of positives in the top share by score over the rate of all."""
+    return float(reliability(histogram, bins=round(1 / share))["lift"].iloc[0])
+
+
+def threshold_metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, float]:
+    """The confusion matrix at `probability >= threshold`, with precision, recall and F1."""
+    above = histogram[histogram["probability"] >= threshold]
+    true_positives = float(above["positives"].sum())
+    predicted, actual = float(above["n"].sum()), float(histogram["positives"].sum())
+    total = float(histogram["n"].sum())
+    return {
+        "threshold": threshold,
+        "true_positives": true_positives,
+        "false_positives": predicted - true_positives,
+        "false_negatives": actual - true_positives,
+        "true_negatives": total - predicted - actual + true_positives,
+        "precision": true_positives / predicted if predicted else float("nan"),
+        "recall": true_positives / actual if actual else float("nan"),
+        "f1": 2 * true_positives / (predicted + actual) if predicted + actual else float("nan"),
+    }
+
+
+def best_f1_threshold(histogram: pd.DataFrame) -> float:
+    """The score at which F1 is highest (the higher one of equals); 0.5 without a positive."""
+    positives, n = histogram["positives"].cumsum(), histogram["n"].cumsum()
+    if histogram["positives"].sum() == 0:
+        return 0.5
+    f1 = 2 * positives / (n + histogram["positives"].sum())
+    return float(histogram["probability"].iloc[int(f1.to_numpy().argmax())])
+
+
+def decile_cuts(histogram: pd.DataFrame) -> list[float]:
+    """The lowest score of each of the deciles 1 to 9; equal scores share the better decile."""
+    ranks = histogram["n"].cumsum() - histogram["n"]
+    total = histogram["n"].sum()
+    decile = np.minimum((ranks * 10 // total).to_numpy() + 1, 10)
+    scores = histogram["probability"].to_numpy(float)
+    return [float(scores[decile <= d].min(initial=np.inf)) for d in range(1, 10)]

@@ -1,0 +1,113 @@
+"""Feature columns to the vector that a model reads, as Spark ML stages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.ml.base import Estimator, Transformer
+from pyspark.ml.feature import (
+    Imputer,
+    OneHotEncoder,
+    SQLTransformer,
+    StandardScaler,
+    StringIndexer,
+    VectorAssembler,
+)
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+Stage = Estimator | Transformer
+VECTOR = "model_features"
+# A tree gets what is missing as a value of its own, below anything that a feature can be.
+MISSING = -1.0
+# More texts than this share the place of the unseen ones.
+MAX_TEXTS = 50
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The feature columns of a model: the numeric ones, and the text ones with the texts that
+    get a place of their own.
+    """
+
+    numeric: tuple[str, ...]
+    texts: dict[str, tuple[str, ...]]
+
+    @property
+    def names(self) -> list[str]:
+        """All columns."""
+        return [*self.numeric, *self.texts]
+
+
+def chosen_inputs(snapshots: DataFrame, numeric: Sequence[str], texts: Sequence[str]) -> Inputs:
+    """Those of the columns that vary in the snapshots; the others can teach a model nothing."""
+    extremes = snapshots.agg(
+        *[F.min(name).alias(f"min_{name}") for name in numeric],
+        *[F.max(name).alias(f"max_{name}") for name in numeric],
+    ).collect()[0]
+    varying = tuple(n for n in numeric if extremes[f"min_{n}"] != extremes[f"max_{n}"])
+    return Inputs(varying, {name: known for name in texts if (known := _frequent(snapshots, name))})
+
+
+def _frequent(snapshots: DataFrame, name: str) -> tuple[str, ...]:
+    counted = snapshots.where(F.col(name).isNotNull()).groupBy(name).count()
+    rows = counted.orderBy(F.desc("count"), name).limit(MAX_TEXTS).collect()
+    return tuple(row[0] for row in rows)
+
+
+def for_trees(inputs: Inputs) -> list[Stage]:
+    """Numbers as they are, with the missing ones as a value of their own; text one-hot."""
+    filled = [f"coalesce(cast({n} as double), {MISSING}) as x_{n}" for n in inputs.numeric]
+    return [
+        _selected([*filled, *_texts(inputs)]),
+        *_one_hot(inputs),
+        _assembled(inputs, VECTOR),
+    ]
+
+
+def for_linear(inputs: Inputs) -> list[Stage]:
+    """Numbers on a log scale, the missing ones as the median, then standardised; text one-hot.
+
+    Counts, days and money are skewed to the right and never far below 0, so
+    sign(x) * log(1 + |x|) makes them comparable.
+    """
+    logged = [
+        f"signum(cast({n} as double)) * log1p(abs(cast({n} as double))) as x_{n}"
+        for n in inputs.numeric
+    ]
+    numbers = [f"x_{n}" for n in inputs.numeric]
+    return [
+        _selected([*logged, *_texts(inputs)]),
+        Imputer(inputCols=numbers, outputCols=numbers, strategy="median"),
+        *_one_hot(inputs),
+        _assembled(inputs, "assembled_features"),
+        StandardScaler(inputCol="assembled_features", outputCol=VECTOR, withMean=True),
+    ]
+
+
+def _selected(expressions: Sequence[str]) -> SQLTransformer:
+    return SQLTransformer(statement=f"SELECT *, {', '.join(expressions)} FROM __THIS__")
+
+
+def _texts(inputs: Inputs) -> list[str]:
+    def known(name: str) -> str:
+        return ", ".join("'" + t.replace("\\", "\\\\").replace("'", "\\'") + "'" for t in inputs.texts[name])
+
+    return [f"if({n} in ({known(n)}), {n}, '') as t_{n}" for n in inputs.texts]
+
+
+def _one_hot(inputs: Inputs) -> list[Stage]:
+    if not inputs.texts:
+        return []
+    indexes = [f"i_{n}" for n in inputs.texts]
+    return [
+        StringIndexer(
+            inputCols=[f"t_{n}" for n in inputs.texts], outputCols=indexes, handleInvalid="keep"
+        ),
+        OneHotEncoder(
+            inputCols=indexes, outputCols=[f"x_{n}" for n in inputs.texts], handleInvalid="keep"
+        ),
+    ]
+
+
+def _assembled(inputs: Inputs, column: str) -> VectorAssembler:
+    return VectorAssembler(inputCols=[f"x_{n}" for n in inputs.names], outputCol=column)

@@ -1,0 +1,90 @@
+"""Champions, saved with everything that they were made of, and found again."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import functions as F
+
+from conf.errors import InputError
+from lake.contracts import MODELS
+from lake.store import Lake
+from models.calibration import Calibration
+from models.training import Champion
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A champion as it is in the table `models`, with its pipeline."""
+
+    name: str
+    version: str
+    trained_for: date
+    pipeline: PipelineModel
+    calibration: Calibration
+    threshold: float
+    features: list[str]
+
+
+def register(
+    lake: Lake,
+    champion: Champion,
+    *,
+    version: str,
+    trained_for: date,
+    horizon_days: int,
+    settings: str,
+    data_versions: dict[str, int],
+    folder: str,
+) -> None:
+    """Save the champion of a day, in the place of the one saved for that day before."""
+    path = f"{folder}/{version}"
+    champion.pipeline.write().overwrite().save(path)
+    row = (
+        version,
+        champion.name,
+        trained_for,
+        horizon_days,
+        path,
+        champion.threshold,
+        json.dumps({**asdict(champion.calibration), "parameters": champion.parameters}),
+        champion.inputs.names,
+        settings,
+        data_versions,
+        champion.importances,
+    )
+    schema = ", ".join(f"{c.name} {c.type}" for c in MODELS.columns)
+    frame = lake.spark.createDataFrame([row], schema)
+    where = f"trained_for = DATE'{trained_for}' AND horizon_days = {horizon_days}"
+    lake.replace(MODELS, frame, where)
+
+
+def champion(lake: Lake, as_of: date, horizon_days: int) -> Registered:
+    """The latest champion that was trained for `as_of` or before, for this horizon.
+
+    Raises InputError when there is none.
+    """
+    rows = (
+        lake.read("models")
+        .where((F.col("trained_for") <= F.lit(as_of)) & (F.col("horizon_days") == horizon_days))
+        .orderBy(F.desc("trained_for"))
+        .limit(1)
+        .collect()
+    )
+    if not rows:
+        raise InputError(
+            f"no model in {lake.location} was trained for {as_of} or before with a horizon of "
+            f"{horizon_days} days: run `repurchase train --as-of {as_of}` first"
+        )
+    row = rows[0]
+    fitted = json.loads(row["calibration"])
+    return Registered(
+        row["model_name"],
+        row["model_version"],
+        row["trained_for"],
+        PipelineModel.load(row["path"]),
+        Calibration(fitted["intercept"], fitted["slope"], fitted["weight_ratio"]),
+        row["threshold"],
+        row["features"],
+    )

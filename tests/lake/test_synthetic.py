@@ -1,0 +1,253 @@
+"""The synthetic log keeps its promises, and its truth is true."""
+
+import datetime as dt
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import NormalDist
+
+import pytest
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from lake.synthetic import SyntheticShop, _calendar, _histories, synthetic_log, true_probabilities
+
+SMALL = SyntheticShop(customers=100, days=200, seed=7)
+SHOP = SyntheticShop(customers=1_000, days=400, seed=11)
+CROWD = SyntheticShop(customers=8_000, days=500, seed=13)
+IMMORTALS = SyntheticShop(customers=2_000, days=400, seed=17, dropout_scale=1e-12)
+TODAY = dt.date(2023, 11, 10)
+
+
+def bound(comparisons: int) -> float:
+    """What none of so many standard normal numbers exceeds in size, but once in 10^6 seeds."""
+    return NormalDist().inv_cdf(1 - 1e-6 / (2 * comparisons))
+
+
+@contextmanager
+def settings(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+    before = {key: spark.conf.get(key, None) for key in values}
+    try:
+        for key, value in values.items():
+            spark.conf.set(key, value)
+        yield
+    finally:
+        for key, old in before.items():
+            spark.conf.unset(key) if old is None else spark.conf.set(key, old)
+
+
+def order_days(spark: SparkSession, shop: SyntheticShop) -> dict[str, list[int]]:
+    """The days since the start on which each customer orders, in order."""
+    orders = synthetic_log(spark, shop).where("kind = 'purchase' AND line_number = 1")
+    days: dict[str, list[int]] = defaultdict(list)
+    for row in orders.select("customer_id", F.to_date("ordered_at").alias("date")).collect():
+        days[row.customer_id].append((row.date - shop.start).days)
+    return {customer: sorted(dates) for customer, dates in days.items()}
+
+
+@pytest.fixture(scope="module")
+def log(spark: SparkSession) -> list[Row]:
+    return synthetic_log(spark, SHOP).collect()
+
+
+@pytest.fixture(scope="module")
+def documents(log: list[Row]) -> dict[str, list[Row]]:
+    """The lines of each order, return and cancellation, by order_id and in order."""
+    lines = defaultdict(list)
+    for row in sorted(log, key=lambda row: (row.order_id, row.line_number)):
+        lines[row.order_id].append(row)
+    return lines
+
+
+def test_a_log_and_its_truth_depend_on_the_shop_and_not_on_partitions(spark: SparkSession) -> None:
+    def made(
+        input_partitions: str, shuffle_partitions: str, time_zone: str
+    ) -> tuple[int, list[Row]]:
+        with settings(
+            spark,
+            {
+                "spark.sql.leafNodeDefaultParallelism": input_partitions,
+                "spark.sql.shuffle.partitions": shuffle_partitions,
+                "spark.sql.session.timeZone": time_zone,
+                "spark.sql.adaptive.enabled": "false",
+            },
+        ):
+            lines = synthetic_log(spark, SMALL).withColumn("part", F.spark_partition_id()).collect()
+            truth = true_probabilities(spark, SMALL, dt.date(2023, 6, 1)).collect()
+            rows = [row[:-1] for row in lines] + [(*row[:-1], round(row[-1], 12)) for row in truth]
+            return len({row.part for row in lines}), sorted(rows, key=repr)
+
+    one_part, once = made("1", "1", "UTC")
+    five_parts, again = made("5", "3", "America/New_York")
+    assert (one_part, five_parts) == (1, 5)
+    assert once == again
+
+
+def test_another_seed_makes_another_log(spark: SparkSession) -> None:
+    times, others = (
+        {row.ordered_at for row in synthetic_log(spark, shop).select("ordered_at").collect()}
+        for shop in (SMALL, replace(SMALL, seed=8))
+    )
+    assert len(times & others) < 0.01 * len(times)
+
+
+def test_lines_are_unique_and_numbered_from_1_within_one_document(
+    log: list[Row], documents: dict[str, list[Row]]
+) -> None:
+    assert len({(row.order_id, row.line_number) for row in log}) == len(log)
+    assert {row.customer_id for row in log} == {f"C{i:07d}" for i in range(SHOP.customers)}
+    for order_id, lines in documents.items():
+        assert [row.line_number for row in lines] == list(range(1, len(lines) + 1))
+        assert len(lines) <= 6
+        shared = {
+            (row.customer_id, row.ordered_at, row.kind, row.payment_method, row.channel)
+            for row in lines
+        }
+        assert len(shared) == 1
+        letter = {"purchase": "O", "return": "R", "cancelled": "X"}[lines[0].kind]
+        assert order_id.startswith(letter + lines[0].customer_id.removeprefix("C") + "-")
+
+
+def test_no_line_lies_outside_the_span(log: list[Row]) -> None:
+    last_day = SHOP.start + dt.timedelta(SHOP.days - 1)
+    assert {row.kind for row in log} == {"purchase", "return", "cancelled"}
+    assert all(SHOP.start <= row.ordered_at.date() <= last_day for row in log)
+    assert max(row.ordered_at.date() for row in log) == last_day
+
+
+def test_an_amount_is_the_price_of_the_pieces_less_the_discount(log: list[Row]) -> None:
+    for row in log:
+        net = row.quantity * row.unit_price - row.discount
+        assert row.amount == (net if row.kind == "purchase" else -net)
+        assert 0 <= row.discount < net
+        assert row.quantity >= 1
+
+
+def test_a_reversal_follows_its_order_and_mirrors_its_lines(
+    documents: dict[str, list[Row]],
+) -> None:
+    def goods(row: Row) -> tuple[object, ...]:
+        return row.product_id, row.category, row.quantity, row.unit_price, row.discount
+
+    days_later = defaultdict(set)
+    partly = set()
+    for order_id, lines in documents.items():
+        if lines[0].kind == "purchase":
+            continue
+        order = documents["O" + order_id[1:]]
+        assert [goods(row) for row in lines] == [goods(row) for row in order[: len(lines)]]
+        assert lines[0].ordered_at >= order[0].ordered_at
+        waited = lines[0].ordered_at.date() - order[0].ordered_at.date()
+        days_later[lines[0].kind].add(waited.days)
+        if len(lines) < len(order):
+            partly.add(lines[0].kind)
+    assert days_later == {"return": set(range(1, 31)), "cancelled": {0, 1}}
+    assert partly == {"return"}
+
+
+def test_orders_fall_on_days_as_their_season_says(spark: SparkSession) -> None:
+    """Of somebody who never drops out, each later order has the day d with chance s(d) / sum s."""
+    shop, dates = IMMORTALS, [IMMORTALS.start + dt.timedelta(d) for d in range(IMMORTALS.days)]
+    groups = {f"weekday {n}": [date.weekday() == n for date in dates] for n in range(7)}
+    groups["before Christmas"] = [(11, 20) <= (day.month, day.day) <= (12, 23) for day in dates]
+    groups["after"] = [(day.month, day.day) >= (12, 24) for day in dates]
+    seasons = [shop.season(date) for date in dates]
+    histories = order_days(spark, shop).values()
+    for group, within in groups.items():
+        excess = variance = 0.0
+        for first, *later in histories:
+            if first < shop.days - 1:
+                ahead = range(first + 1, shop.days)
+                chance = sum(seasons[d] for d in ahead if within[d]) / sum(
+                    seasons[d] for d in ahead
+                )
+                excess += sum(within[d] for d in later) - len(later) * chance
+                variance += len(later) * chance * (1 - chance)
+        assert abs(excess) < bound(len(groups)) * math.sqrt(variance), group
+
+
+def test_orders_are_as_many_as_the_gamma_rates_say(spark: SparkSession) -> None:
+    """Counts over S average days are negative binomial: mean m = shape scale S, more by m^2/shape."""
+    shop = IMMORTALS
+    clock = shop.clock(shop.days)
+    excess = variance = 0.0
+    for first, *later in order_days(spark, shop).values():
+        mean = shop.purchase_shape * shop.purchase_scale * (clock[-1] - clock[first + 1])
+        excess += len(later) - mean
+        variance += mean + mean**2 / shop.purchase_shape
+    assert abs(excess) < bound(1) * math.sqrt(variance)
+
+
+def test_the_truth_is_about_everybody_who_ordered_before(spark: SparkSession) -> None:
+    today = (TODAY - SHOP.start).days
+    truth = true_probabilities(spark, SHOP, TODAY, horizon_days=14).collect()
+    known = [customer for customer, days in order_days(spark, SHOP).items() if days[0] < today]
+    assert sorted(row.customer_id for row in truth) == sorted(known)
+    assert {(row.as_of, row.horizon_days) for row in truth} == {(TODAY, 14)}
+    assert all(0 <= row.probability <= 1 for row in truth)
+
+
+def test_the_truth_is_the_chance_of_silence_over_all_days_of_dropout(spark: SparkSession) -> None:
+    """A second way to it: 1 - P(silent to the horizon) / P(silent so far), dropout by dropout."""
+    today, horizon = (TODAY - SHOP.start).days, 30
+    seasons = [SHOP.season(SHOP.start + dt.timedelta(day)) for day in range(SHOP.days)]
+
+    def silence(rate: float, dropout: float, last: int, until: int) -> float:
+        """No order after day `last` and before day `until`, for one who was alive on `last`."""
+        chance = 0.0
+        for final in range(last, until):  # the last day alive, or the last that matters
+            reached = math.exp(-dropout * (final - last))
+            dropped = 1.0 if final == until - 1 else 1 - math.exp(-dropout)
+            chance += reached * dropped * math.exp(-rate * sum(seasons[last + 1 : final + 1]))
+        return chance
+
+    days = order_days(spark, SHOP)
+    histories = _histories(SHOP, _calendar(spark, SHOP.clock(SHOP.days))).where("customer < 60")
+    truth = {
+        row.customer_id: row for row in true_probabilities(spark, SHOP, TODAY, horizon).collect()
+    }
+    compared = 0
+    for hidden in histories.drop("moments").collect():
+        past = [day for day in days[f"C{hidden.customer:07d}"] if day < today]
+        if past:
+            rates = hidden.purchase_rate, hidden.dropout_rate
+            ratio = silence(*rates, past[-1], today + horizon) / silence(*rates, past[-1], today)
+            probability = truth[f"C{hidden.customer:07d}"].probability
+            assert probability == pytest.approx(1 - ratio, abs=1e-12)
+            compared += 1
+    assert compared > 20
+
+
+def test_the_truth_is_calibrated(spark: SparkSession) -> None:
+    """Given the truth, outcomes are independent Bernoulli numbers (over time, martingale
+    differences), so the excess of a bin over its sum of p has variance sum of p (1 - p)."""
+    days = order_days(spark, CROWD)
+    bins: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    for as_of in (dt.date(2023, 8, 1), dt.date(2023, 12, 1), dt.date(2024, 4, 1)):
+        today = (as_of - CROWD.start).days
+        for row in true_probabilities(spark, CROWD, as_of).collect():
+            repeated = any(today <= day < today + 30 for day in days[row.customer_id])
+            bins[int(10 * row.probability)].append((row.probability, repeated))
+    assert set(bins) == set(range(10))
+    for outcomes in [
+        *bins.values(),
+        [outcome for outcomes in bins.values() for outcome in outcomes],
+    ]:
+        excess = sum(repeated - p for p, repeated in outcomes)
+        variance = sum(p * (1 - p) for p, _ in outcomes)
+        assert variance > 10, "too few customers for the normal bound"
+        assert abs(excess) < bound(len(bins) + 1) * math.sqrt(variance)
+
+
+def test_a_shop_or_a_date_that_cannot_be_simulated_is_refused(spark: SparkSession) -> None:
+    with pytest.raises(ValueError, match=r"gamma shape of 0\.7"):
+        SyntheticShop(purchase_shape=0.7)
+    with pytest.raises(ValueError, match="0 customers"):
+        SyntheticShop(customers=0)
+    with pytest.raises(ValueError, match="without season"):
+        SyntheticShop(holiday_strength=1.0)
+    for as_of in (SHOP.start - dt.timedelta(1), SHOP.start + dt.timedelta(SHOP.days + 1)):
+        with pytest.raises(ValueError, match="have no truth"):
+            true_probabilities(spark, SHOP, as_of)
