@@ -84,7 +84,9 @@ def validated(
     except ValidationError as problem:
         where = f"{layers[-1][0]}" + (" with --set" if overrides else "")
         lines = [f"  {_explained(error, model)}" for error in problem.errors()]
-        raise ConfigurationError("\n".join([f"{where}: the configuration is wrong:", *lines])) from None
+        raise ConfigurationError(
+            "\n".join([f"{where}: the configuration is wrong:", *lines])
+        ) from None
 
 
 def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:
@@ -101,7 +103,11 @@ def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
     for part in location[:-1]:
         field = known.model_fields.get(str(part)) if known else None
         annotation = field.annotation if field else None
-        known = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+        known = (
+            annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            else None
+        )
     names = list(known.model_fields) if known else []
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
     if close:

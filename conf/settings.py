@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
 from conf.loading import Strict, find, validated
 from conf.source import Country
@@ -23,7 +23,7 @@ class SparkSettings(Strict):
 
     master: str | None = None
     remote: str | None = None
-    config: dict[str, str | int | float | bool] = {}
+    config: dict[str, str | int | bool] = Field(default_factory=dict)
 
 
 class LakeSettings(Strict):
@@ -72,6 +72,14 @@ class TrainingSettings(Strict):
     metric: Literal["roc_auc", "pr_auc", "log_loss", "brier"]
     threshold: Literal["f1"] | Share = "f1"
     seed: int
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _without_dropped(cls, models: object) -> object:
+        # Layers are merged, so that a later one can drop a model only by saying null.
+        if not isinstance(models, dict):
+            return models
+        return {name: grid for name, grid in models.items() if grid is not None}
 
     @model_validator(mode="after")
     def _some_model(self) -> "TrainingSettings":

@@ -40,7 +40,7 @@ class Reader(Strict):
     """Spark's reader: `spark.read.format(format).options(**options)`, or a catalog table."""
 
     format: str = "csv"
-    options: dict[str, str | int | bool] = {}
+    options: dict[str, str | int | bool] = Field(default_factory=dict)
 
 
 class Columns(Strict):

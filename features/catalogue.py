@@ -8,6 +8,7 @@ To add a feature, add an entry here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lake.contracts import Column
 
@@ -285,7 +286,15 @@ LAST_YEAR = (
     ),
 )
 
-WEEKDAY_NAMES = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+WEEKDAY_NAMES = (
+    "Mondays",
+    "Tuesdays",
+    "Wednesdays",
+    "Thursdays",
+    "Fridays",
+    "Saturdays",
+    "Sundays",
+)
 MONTH_NAMES = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -299,7 +308,7 @@ def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
         for feature in WINDOWED
         for days in [*windows, None]
     ]
-    pairs = list(zip(windows, windows[1:], strict=False))
+    pairs = list(pairwise(windows))
     trends = [
         _filled(feature, s=_token(short), l=_token(long), sd=str(short), ld=str(long))
         for feature in TRENDS
@@ -313,7 +322,9 @@ def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
             _per(f"{part}_{number}_lifetime", "orders_lifetime"),
         )
         for part, names in (("weekday", WEEKDAY_NAMES), ("month", MONTH_NAMES))
-        for number, words in enumerate([("on " if part == "weekday" else "in ") + n for n in names], 1)
+        for number, words in enumerate(
+            [("on " if part == "weekday" else "in ") + n for n in names], 1
+        )
     ]
     history = [
         Feature(

@@ -23,15 +23,16 @@ def labels(customer_days: DataFrame, as_ofs: Sequence[date], horizon_days: int) 
     first_order = F.min("day").alias("first_day")
     order_days = customer_days.where("orders > 0").select("customer_id", "day")
     customers = order_days.groupBy("customer_id").agg(first_order)
-    snapshots = customers.select(
-        "customer_id", "first_day", F.explode(dates).alias("as_of")
-    ).where("first_day < as_of")
+    snapshots = customers.select("customer_id", "first_day", F.explode(dates).alias("as_of")).where(
+        "first_day < as_of"
+    )
     buyers = (
         order_days.select(
             "customer_id",
             F.explode(
                 F.filter(
-                    dates, lambda a: (F.col("day") >= a) & (F.col("day") < F.date_add(a, horizon_days))
+                    dates,
+                    lambda a: (F.col("day") >= a) & (F.col("day") < F.date_add(a, horizon_days)),
                 )
             ).alias("as_of"),
         )

@@ -11,7 +11,6 @@
 All sums are of integers, so that they are exact and in any order the same.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -165,7 +164,9 @@ def _facets(days: DataFrame, values: DataFrame) -> DataFrame:
     def entry(facet: int, present: Column) -> Column:
         nothing = F.lit(None).cast("string")
         one = F.array(F.struct(F.lit(facet).alias("facet"), nothing.alias("value")))
-        return F.when(present, one).otherwise(F.array().cast("array<struct<facet:int,value:string>>"))
+        return F.when(present, one).otherwise(
+            F.array().cast("array<struct<facet:int,value:string>>")
+        )
 
     facets = F.concat(
         entry(ORDERS, F.col("orders") > 0),
@@ -256,16 +257,15 @@ def _reached(histories: DataFrame, snapshots: Snapshots) -> DataFrame:
         {"first": first, "last": F.greatest(dates_until(reach), until_next)}
     ).where("last > first")
     dates = F.array(*[F.lit(a) for a in as_ofs])
-    return (
-        bounded.withColumn("as_of", F.explode(F.slice(dates, F.col("first") + 1, F.expr("last - first"))))
-        .withColumns(
-            {
-                "age": F.datediff("as_of", "day"),
-                "is_last": F.col("next_day").isNull() | (F.col("as_of") <= F.col("next_day")),
-                "packed": _packed(),
-                "months_ago": F.year("as_of") * 12 + F.month("as_of") - F.col("month_index"),
-            }
-        )
+    return bounded.withColumn(
+        "as_of", F.explode(F.slice(dates, F.col("first") + 1, F.expr("last - first")))
+    ).withColumns(
+        {
+            "age": F.datediff("as_of", "day"),
+            "is_last": F.col("next_day").isNull() | (F.col("as_of") <= F.col("next_day")),
+            "packed": _packed(),
+            "months_ago": F.year("as_of") * 12 + F.month("as_of") - F.col("month_index"),
+        }
     )
 
 
@@ -316,7 +316,8 @@ def _aggregates(snapshots: Snapshots) -> list[Column]:
     ]
     a_year_ago = f"age <= 365 AND age > {365 - snapshots.horizon_days}"
     last_year = [
-        total(measure, a_year_ago, f"{measure}_last_year") for measure in ("orders", "revenue_cents")
+        total(measure, a_year_ago, f"{measure}_last_year")
+        for measure in ("orders", "revenue_cents")
     ]
     return [*windowed, *lifetime, *decayed, *last_year]
 
@@ -324,7 +325,9 @@ def _aggregates(snapshots: Snapshots) -> list[Column]:
 def _windowed_others(days: int) -> list[Column]:
     months = f"bit_or(shiftleft(1L, months_ago)) FILTER (WHERE facet = {ORDERS} AND age <= {days})"
     return [
-        F.expr(f"max(max_order_cents) FILTER (WHERE age <= {days})").alias(f"max_order_cents_{days}d"),
+        F.expr(f"max(max_order_cents) FILTER (WHERE age <= {days})").alias(
+            f"max_order_cents_{days}d"
+        ),
         F.expr(f"bit_count({months})").alias(f"active_months_{days}d"),
         F.expr(f"count_if(is_last AND facet = {CATEGORY} AND age <= {days})").alias(
             f"category_diversity_{days}d"

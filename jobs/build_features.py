@@ -83,13 +83,13 @@ def show_built(built: Built) -> None:
 
 
 def _country(job: Job) -> str | None:
-    return job.settings.features.country or job.lake.properties("transactions").get("country") or None
+    return (
+        job.settings.features.country or job.lake.properties("transactions").get("country") or None
+    )
 
 
 @handled
-def main(
-    lake: LakeDir = None, as_of: AsOf = None, env: Env = "local", set_: Set = None
-) -> None:
+def main(lake: LakeDir = None, as_of: AsOf = None, env: Env = "local", set_: Set = None) -> None:
     """Aggregate transactions into customer_days, features and labels."""
     job = open_job(env, set_, lake)
     span = log_span(job, as_of)

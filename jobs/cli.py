@@ -2,7 +2,7 @@
 
 import typer
 
-from jobs import build_features, ingest, run, score, train
+from jobs import build_features, generate, ingest, run, score, train
 
 app = typer.Typer(
     name="repurchase",
@@ -12,6 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.main)
+app.command("generate")(generate.main)
 app.command("ingest")(ingest.main)
 app.command("build-features")(build_features.main)
 app.command("train")(train.main)

@@ -1,6 +1,7 @@
 """What a command says: steps with their time, tables, and errors that name the remedy."""
 
 import functools
+import math
 import os
 import sys
 import time
@@ -49,7 +50,9 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
         except RepurchaseError as problem:
             raise _ended(str(problem), BAD_INPUT) from None
         except KeyboardInterrupt:
-            raise _ended("interrupted; running the same command again is safe", INTERRUPTED) from None
+            raise _ended(
+                "interrupted; running the same command again is safe", INTERRUPTED
+            ) from None
         except (PySparkException, Py4JError) as problem:
             raise _spark_ended(problem) from None
         except OSError as problem:
@@ -90,7 +93,7 @@ def show(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> No
 
 def bar(value: float, most: float, width: int = 24) -> str:
     """A bar of blocks, as long as the value is of the most."""
-    if not most > 0 or value != value:
+    if not most > 0 or math.isnan(value):
         return ""
     eighths = round(width * 8 * min(value / most, 1.0))
     return "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
@@ -98,16 +101,21 @@ def bar(value: float, most: float, width: int = 24) -> str:
 
 def _text(cell: Any) -> str:
     if isinstance(cell, float):
-        return "-" if cell != cell else f"{cell:.4f}"
+        return "-" if math.isnan(cell) else f"{cell:.4f}"
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").replace("-", "").replace("%", "").isdigit() or text == "-"
+    return (
+        text.replace(",", "").replace(".", "").replace("-", "").replace("%", "").isdigit()
+        or text == "-"
+    )
 
 
 def _ended(message: str, code: int) -> typer.Exit:
-    errors.print(f"[bold red]error:[/bold red] {escape(message)}" if code != INTERRUPTED else message)
+    errors.print(
+        f"[bold red]error:[/bold red] {escape(message)}" if code != INTERRUPTED else message
+    )
     return typer.Exit(code)
 
 

@@ -61,8 +61,8 @@ def ingest(job: Job, source: Source, path: str | None) -> Ingested:
     quarantined = job.lake.read("quarantine").count()
     if kept + quarantined != total:
         raise InputError(
-            f"{path}: {total:,} rows came, but {kept:,} were kept and {quarantined:,} refused: did the "
-            "log change while it was read? Run again"
+            f"{path}: {total:,} rows came, but {kept:,} were kept and {quarantined:,} refused: "
+            "did the log change while it was read? Run again"
         )
     return Ingested(total, kept, quarantined)
 
@@ -110,7 +110,10 @@ def check(job: Job, source: Source, path: str | None) -> None:
         show(
             "Would be kept, for instance",
             ["column", *[f"row {n}" for n, _ in enumerate(sample, 1)]],
-            [[name, *["" if row[name] is None else str(row[name]) for row in sample]] for name in columns],
+            [
+                [name, *["" if row[name] is None else str(row[name]) for row in sample]]
+                for name in columns
+            ],
         )
         lines.unpersist()
 
@@ -123,9 +126,9 @@ def _check_share(job: Job, source: Source, path: str | None, total: int, refused
         _show_reasons(job.lake.read("quarantine"), "Quarantined, by reason")
         raise InputError(
             f"{path}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more than "
-            f"ingest.max_refused_share = {job.settings.ingest.max_refused_share:g} allows; the table "
-            f"quarantine in {job.lake.location} holds them, transactions is as it was. Is the source "
-            f"{source.name} the right one for this log?"
+            f"ingest.max_refused_share = {job.settings.ingest.max_refused_share:g} allows; "
+            f"the table quarantine in {job.lake.location} holds them, transactions is as it was. "
+            f"Is the source {source.name} the right one for this log?"
         )
 
 
@@ -136,7 +139,11 @@ def _show_reasons(refused: DataFrame, title: str) -> None:
         .agg(F.count(F.lit(1)).alias("rows"), F.min("source_row").alias("example"))
         .orderBy(F.desc("rows"), "reason")
     )
-    show(title, ["reason", "rows", "for instance"], [[r[0], r[1], r[2][:60]] for r in counted.collect()])
+    show(
+        title,
+        ["reason", "rows", "for instance"],
+        [[r[0], r[1], r[2][:60]] for r in counted.collect()],
+    )
 
 
 def _limits(job: Job) -> Limits:
@@ -152,7 +159,8 @@ def main(
     input_: InputPath = None,
     lake: LakeDir = None,
     check_only: Annotated[
-        bool, typer.Option("--check", help="Read a sample and say what would happen; write nothing.")
+        bool,
+        typer.Option("--check", help="Read a sample and say what would happen; write nothing."),
     ] = False,
     env: Env = "local",
     set_: Set = None,

@@ -22,7 +22,8 @@ Set = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="A setting; may be repeated."),
 ]
 LakeDir = Annotated[
-    str | None, typer.Option("--lake", metavar="DIR", help="Folder of the tables.  [default: lakehouse]")
+    str | None,
+    typer.Option("--lake", metavar="DIR", help="Folder of the tables.  [default: lakehouse]"),
 ]
 SourceFile = Annotated[
     str, typer.Option("--source", metavar="FILE", help="How the log maps onto the contract.")

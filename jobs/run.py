@@ -44,7 +44,9 @@ def main(
     job = open_job(env, set_, lake)
     run(job, loaded, input_, as_of)
     where = job.lake.location
-    console.print(f"Tables in [bold]{where}[/bold]: transactions, quarantine, customer_days, features,")
+    console.print(
+        f"Tables in [bold]{where}[/bold]: transactions, quarantine, customer_days, features,"
+    )
     console.print("  labels, evaluations, models, scores, current_scores (the latest as_of)")
     console.print("Next, who is likeliest to order again:")
     console.print(

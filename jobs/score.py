@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
-from jobs.console import bar, console, handled, say, show, step
+from jobs.console import bar, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, Set, log_span, open_job
 from lake.contracts import CURRENT_SCORES, SCORES
 from models.registry import champion

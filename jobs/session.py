@@ -50,7 +50,9 @@ def _classic(settings: SparkSettings) -> SparkSession:
         quiet = resources.files("conf") / "log4j2.properties"
         if isinstance(quiet, Path):
             options = wanted.get("spark.driver.extraJavaOptions", "")
-            wanted["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={quiet} {options}"
+            wanted["spark.driver.extraJavaOptions"] = (
+                f"-Dlog4j2.configurationFile={quiet} {options}"
+            )
     for key, value in wanted.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()

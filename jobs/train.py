@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
+from datetime import date
 
 import typer
 from pyspark.sql import DataFrame
@@ -18,7 +20,17 @@ from models import training
 from models.registry import register
 from models.training import Evaluation, TrainingResult, training_snapshots
 
-SHOWN = ("roc_auc", "pr_auc", "log_loss", "brier", "ece", "top_decile_lift", "f1", "precision", "recall")
+SHOWN = (
+    "roc_auc",
+    "pr_auc",
+    "log_loss",
+    "brier",
+    "ece",
+    "top_decile_lift",
+    "f1",
+    "precision",
+    "recall",
+)
 
 
 def train(job: Job, span: LogSpan) -> TrainingResult:
@@ -30,18 +42,17 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
     if not tuning:
         needed = 2 * wanted.horizon_days + max(wanted.min_history_days, 1)
         raise InputError(
-            f"the log before {span.as_of} covers {(span.end - span.first).days} days; training needs "
-            f"{needed}: snapshots.min_history_days and two label windows of "
+            f"the log before {span.as_of} covers {(span.end - span.first).days} days; training "
+            f"needs {needed}: snapshots.min_history_days and two label windows of "
             f"{wanted.horizon_days} days, one to learn from and one to judge by"
         )
-    built = {k: v for k, v in job.lake.properties("features").items() if k in made_with(job)} if (
-        job.lake.exists("features")
-    ) else {}
     features = job.lake.read("features")
-    if built != made_with(job):
+    built = job.lake.properties("features")
+    differing = [key for key, value in made_with(job).items() if built.get(key) != value]
+    if differing:
         raise InputError(
-            f"the table features was built with {built}, the settings now say {made_with(job)}: "
-            "run `repurchase build-features` again"
+            f"the table features was built with other settings ({', '.join(differing)}) than those "
+            "of now: run `repurchase build-features` again"
         )
     labels = job.lake.read("labels").where(F.col("horizon_days") == wanted.horizon_days)
     snapshots = training_snapshots(features, labels, dates, wanted.active_within_days)
@@ -100,9 +111,11 @@ def show_trained(job: Job, result: TrainingResult) -> None:
         "Deciles of the champion on the held-out date",
         ["decile", "customers", "predicted", "realised", "lift", ""],
         [
-            [int(d.bin), round(d.n), float(d.predicted), float(d.observed), f"{d.lift:.2f}"]
-            + [bar(d.observed, deciles["observed"].max())]
-            for d in deciles.itertuples()
+            [
+                *(int(d["bin"]), round(d["n"]), d["predicted"], d["observed"]),
+                *(f"{d['lift']:.2f}", bar(d["observed"], deciles["observed"].max())),
+            ]
+            for d in deciles.to_dict("records")
         ],
     )
 
@@ -113,7 +126,7 @@ def _show_importances(importances: dict[str, float]) -> None:
     show("Top features", ["feature", "share", ""], [[n, f"{s:.1%}", bar(s, most)] for n, s in top])
 
 
-def _check_dates(snapshots: DataFrame, dates: list) -> None:  # type: ignore[type-arg]
+def _check_dates(snapshots: DataFrame, dates: Sequence[date]) -> None:
     present = {row[0] for row in snapshots.select("as_of").distinct().collect()}
     missing = sorted(set(dates) - present)
     if missing:
@@ -132,9 +145,7 @@ def _metrics(evaluation: Evaluation) -> dict[str, float | None]:
 
 
 def _fingerprint(job: Job, snapshots: DataFrame) -> str:
-    content = snapshots.agg(
-        F.count(F.lit(1)), F.expr("bit_xor(xxhash64(*))")
-    ).collect()[0]
+    content = snapshots.agg(F.count(F.lit(1)), F.expr("bit_xor(xxhash64(*))")).collect()[0]
     settings = job.settings
     made_of = (
         tuple(content),

@@ -18,7 +18,11 @@ class Column:
 
     def cast(self) -> SparkColumn:
         """The column of that name, of that type, with its description as comment."""
-        return F.col(self.name).cast(self.type).alias(self.name, metadata={"comment": self.description})
+        return (
+            F.col(self.name)
+            .cast(self.type)
+            .alias(self.name, metadata={"comment": self.description})
+        )
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,7 @@ class Table:
 
 CUSTOMER = Column("customer_id", "string", "The customer, as the source writes it")
 AS_OF = Column("as_of", "date", "The business day at whose start the customer is looked at")
-HORIZON = Column(
-    "horizon_days", "int", "Days of the label window [as_of, as_of + horizon_days)"
-)
+HORIZON = Column("horizon_days", "int", "Days of the label window [as_of, as_of + horizon_days)")
 
 TRANSACTIONS = Table(
     "transactions",
@@ -121,9 +123,7 @@ SCORES = Table(
     partitioned_by=("as_of",),
 )
 
-CURRENT_SCORES = Table(
-    "current_scores", "The rows of scores with the latest as_of", SCORES.columns
-)
+CURRENT_SCORES = Table("current_scores", "The rows of scores with the latest as_of", SCORES.columns)
 
 EVALUATIONS = Table(
     "evaluations",

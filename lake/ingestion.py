@@ -70,7 +70,9 @@ def read_log(spark: SparkSession, source: Source, path: str | None) -> DataFrame
     options = {**_DEFAULTS.get(form, {}), **source.reader.options}
     reader = spark.read.format(form).options(**options)
     if form in _FILES and path is None:
-        raise InputError(f"--input: the source {source.name} reads {form} files; say where they are")
+        raise InputError(
+            f"--input: the source {source.name} reads {form} files; say where they are"
+        )
     if form not in ("csv", "json"):
         rows = _loaded(lambda: reader.load(path), path)
     else:
@@ -80,10 +82,12 @@ def read_log(spark: SparkSession, source: Source, path: str | None) -> DataFrame
         plain = [field for field in schema.fields if field.name != CORRUPT]
         with_corrupt = StructType([*plain, StructField(CORRUPT, StringType())])
         rows = _loaded(
-            lambda: reader.option("columnNameOfCorruptRecord", CORRUPT)
-            .option("columnPruning", False)
-            .schema(with_corrupt)
-            .load(path),
+            lambda: (
+                reader.option("columnNameOfCorruptRecord", CORRUPT)
+                .option("columnPruning", False)
+                .schema(with_corrupt)
+                .load(path)
+            ),
             path,
         )
     if form in _FILES:
@@ -162,7 +166,10 @@ def _reasons(limits: Limits, duplicate: Column) -> Column:
         (_blank("customer_id"), "customer_id is missing"),
         (_blank("order_id"), "order_id is missing"),
         (F.col("ordered_at").isNull(), "ordered_at is missing or not a date"),
-        (F.col("ordered_on") < F.lit(limits.first_day), "ordered_at is before the first day allowed"),
+        (
+            F.col("ordered_on") < F.lit(limits.first_day),
+            "ordered_at is before the first day allowed",
+        ),
         (F.col("ordered_on") > F.lit(limits.last_day), "ordered_at is after the end of the log"),
         (money.isNull() | F.isnan(money), "amount is missing or not a number"),
         (F.abs(money) == float("inf"), "amount is infinite"),
@@ -170,7 +177,10 @@ def _reasons(limits: Limits, duplicate: Column) -> Column:
             (F.abs(money) > limits.max_amount) & (F.abs(money) < float("inf")),
             "amount is above max_amount",
         ),
-        (F.col("kind").isNull() | ~F.col("kind").isin(*KINDS), "kind is none of " + ", ".join(KINDS)),
+        (
+            F.col("kind").isNull() | ~F.col("kind").isin(*KINDS),
+            "kind is none of " + ", ".join(KINDS),
+        ),
         ((F.col("kind") == "purchase") & (money < 0), "a purchase has a negative amount"),
         (~_blank("_raw_quantity") & F.col("quantity").isNull(), "quantity is not a number"),
         (~_blank("_raw_discount") & F.col("discount").isNull(), "discount is not a number"),

@@ -32,12 +32,10 @@ class Calibration:
         logit = self.intercept + self.slope * (_logit(raw) - math.log(self.weight_ratio))
         return 1 / (1 + F.exp(-logit))
 
-
     def of(self, undone_raw: pd.Series) -> pd.Series:
         """The calibrated probability of raw probabilities whose class weight is undone already."""
-        clipped = undone_raw.clip(NEAREST, 1 - NEAREST)
-        logit = self.intercept + self.slope * np.log(clipped / (1 - clipped))
-        return 1 / (1 + np.exp(-logit))
+        logit = self.intercept + self.slope * _logits(undone_raw)
+        return pd.Series(1 / (1 + np.exp(-logit)), index=undone_raw.index)
 
 
 def undone(raw: Column, weight_ratio: float) -> Column:
@@ -56,25 +54,31 @@ def fit_platt(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     positives, total = histogram["positives"].sum(), histogram["n"].sum()
     if positives in (0, total) or len(histogram) < 2:
         return Calibration(0.0, 1.0, weight_ratio)
-    clipped = histogram["probability"].clip(NEAREST, 1 - NEAREST)
-    x = np.log(clipped / (1 - clipped)).to_numpy()
+    x = _logits(histogram["probability"])
     n, hits = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
     high, low = (positives + 1) / (positives + 2), 1 / (total - positives + 2)
     target = hits * high + (n - hits) * low
     design = np.column_stack([np.ones_like(x), x])
-    parameters = np.array([0.0, 1.0])
+    base = target.sum() / n.sum()
+    # From no slope at all, Newton's steps on this concave likelihood do not overshoot.
+    parameters = np.array([np.log(base / (1 - base)), 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-design @ parameters))
         gradient = design.T @ (target - n * p)
         hessian = (design * (n * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        parameters = parameters + np.clip(step, -2, 2)
+        parameters = parameters + step
         if np.abs(step).max() < 1e-10:
             break
     intercept, slope = (float(value) for value in parameters)
     if slope <= 0:
         return Calibration(0.0, 1.0, weight_ratio)
     return Calibration(intercept, slope, weight_ratio)
+
+
+def _logits(p: pd.Series) -> np.ndarray:
+    clipped = p.to_numpy(float).clip(NEAREST, 1 - NEAREST)
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 def _logit(p: Column) -> Column:

@@ -5,13 +5,14 @@ To add one: an entry in CANDIDATES, and its grid in `training.models` of the con
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from pyspark.ml.base import Estimator
 from pyspark.ml.classification import (
     GBTClassifier,
     LogisticRegression,
     RandomForestClassifier,
 )
-from pyspark.ml.base import Estimator
 
 from models.preparation import VECTOR, Inputs, Stage, for_linear, for_trees
 
@@ -24,16 +25,16 @@ class Candidate:
 
     name: str
     preparation: Callable[[Inputs], list[Stage]]
-    estimator: Callable[[int], Estimator]
+    estimator: Callable[[int], Estimator[Any]]
 
 
-def _logistic_regression(seed: int) -> Estimator:
+def _logistic_regression(seed: int) -> Estimator[Any]:
     return LogisticRegression(
         featuresCol=VECTOR, labelCol=LABEL, weightCol=WEIGHT, maxIter=100, standardization=False
     )
 
 
-def _random_forest(seed: int) -> Estimator:
+def _random_forest(seed: int) -> Estimator[Any]:
     return RandomForestClassifier(
         featuresCol=VECTOR,
         labelCol=LABEL,
@@ -44,7 +45,7 @@ def _random_forest(seed: int) -> Estimator:
     )
 
 
-def _gbt(seed: int) -> Estimator:
+def _gbt(seed: int) -> Estimator[Any]:
     return GBTClassifier(
         featuresCol=VECTOR,
         labelCol=LABEL,

@@ -70,11 +70,9 @@ def probability_metrics(histogram: pd.DataFrame) -> dict[str, float]:
     total = n.sum()
     log_loss = -(positives * np.log(p) + (n - positives) * np.log1p(-p)).sum() / total
     brier = (positives * (1 - p) ** 2 + (n - positives) * p**2).sum() / total
-    return {
-        "log_loss": float(log_loss),
-        "brier": float(brier),
-        "ece": float(np.abs(reliability(histogram).eval("n * (observed - predicted)")).sum() / total),
-    }
+    bins = reliability(histogram)
+    ece = (bins["n"] * (bins["observed"] - bins["predicted"]).abs()).sum() / total
+    return {"log_loss": float(log_loss), "brier": float(brier), "ece": float(ece)}
 
 
 def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
@@ -88,7 +86,7 @@ def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
     ends = np.concatenate([[0.0], n.cumsum()])
 
     def up_to_edges(values: np.ndarray) -> np.ndarray:
-        return np.interp(edges, ends, np.concatenate([[0.0], values.cumsum()]))
+        return np.asarray(np.interp(edges, ends, np.concatenate([[0.0], values.cumsum()])))
 
     size = np.diff(edges)
     observed = np.diff(up_to_edges(positives)) / size

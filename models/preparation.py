@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.ml.base import Estimator, Transformer
 from pyspark.ml.feature import (
@@ -15,12 +16,13 @@ from pyspark.ml.feature import (
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-Stage = Estimator | Transformer
+Stage = Estimator[Any] | Transformer
 VECTOR = "model_features"
 # A tree gets what is missing as a value of its own, below anything that a feature can be.
 MISSING = -1.0
 # More texts than this share the place of the unseen ones.
 MAX_TEXTS = 50
+OTHER = "(other)"
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,11 @@ def _selected(expressions: Sequence[str]) -> SQLTransformer:
 
 def _texts(inputs: Inputs) -> list[str]:
     def known(name: str) -> str:
-        return ", ".join("'" + t.replace("\\", "\\\\").replace("'", "\\'") + "'" for t in inputs.texts[name])
+        return ", ".join(
+            "'" + t.replace("\\", "\\\\").replace("'", "\\'") + "'" for t in inputs.texts[name]
+        )
 
-    return [f"if({n} in ({known(n)}), {n}, '') as t_{n}" for n in inputs.texts]
+    return [f"if({n} in ({known(n)}), {n}, '{OTHER}') as t_{n}" for n in inputs.texts]
 
 
 def _one_hot(inputs: Inputs) -> list[Stage]:

@@ -9,16 +9,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import pandas as pd
-from pyspark.ml import Model, Pipeline, PipelineModel
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
     Evaluator,
     MulticlassClassificationEvaluator,
 )
 from pyspark.ml.functions import vector_to_array
-from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -94,7 +96,9 @@ def training_snapshots(
     labelled = labels.where(wanted).select(
         "customer_id", "as_of", F.col("repurchased").cast("int").alias(LABEL)
     )
-    active = F.lit(True) if active_within_days is None else F.col("recency_days") <= active_within_days
+    active = (
+        F.lit(True) if active_within_days is None else F.col("recency_days") <= active_within_days
+    )
     return features.where(wanted & active).join(labelled, ["customer_id", "as_of"])
 
 
@@ -140,7 +144,7 @@ def train(
 
 def raw_probability(scored: DataFrame) -> DataFrame:
     """The frame with the positive class's probability as a number, in `raw_probability`."""
-    return scored.withColumn(RAW, vector_to_array("probability")[1])
+    return scored.withColumn(RAW, vector_to_array(F.col("probability"))[1])
 
 
 def _table(
@@ -260,9 +264,11 @@ def _typed(value: float) -> float | int:
 
 def _evaluator(metric: str) -> Evaluator:
     if metric in ("roc_auc", "pr_auc"):
-        area = "areaUnderROC" if metric == "roc_auc" else "areaUnderPR"
-        return BinaryClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT, metricName=area)
-    return MulticlassClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT, metricName="logLoss")
+        area = BinaryClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
+        return area.setMetricName("areaUnderROC" if metric == "roc_auc" else "areaUnderPR")
+    # pyspark's stubs do not know logLoss, its documentation does.
+    loss = MulticlassClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
+    return loss.setMetricName("logLoss")  # type: ignore[arg-type]
 
 
 def _histogram(scored: DataFrame, ratio: float) -> pd.DataFrame:
@@ -271,11 +277,11 @@ def _histogram(scored: DataFrame, ratio: float) -> pd.DataFrame:
 
 
 def _histogram_out_of_fold(
-    validated: Model, index: int, prepared: DataFrame, ratio: float
+    validated: CrossValidatorModel, index: int, prepared: DataFrame, ratio: float
 ) -> pd.DataFrame:
     parts = [
         _histogram(models[index].transform(prepared.where(F.col(FOLD) == fold)), ratio)
-        for fold, models in enumerate(validated.subModels)
+        for fold, models in enumerate(validated.subModels or [])
     ]
     return _merged(*parts)
 
@@ -327,11 +333,10 @@ def importances(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> di
     """Each feature's share of the importance, largest first: of the gain for trees, of the
     absolute standardised coefficients for the linear model.
     """
-    model = pipeline.stages[-1]
-    if hasattr(model, "featureImportances"):
-        weights = [float(w) for w in model.featureImportances.toArray()]
-    else:
-        weights = [abs(float(w)) for w in model.coefficients.toArray()]
+    model: Any = pipeline.stages[-1]
+    linear = isinstance(model, LogisticRegressionModel)
+    vector = model.coefficients if linear else model.featureImportances
+    weights = [abs(float(weight)) for weight in vector.toArray()]
     shares = dict.fromkeys(inputs.names, 0.0)
     for slot, weight in zip(_slots(pipeline, table, inputs), weights, strict=True):
         shares[slot] += weight / (sum(weights) or 1.0)
@@ -355,10 +360,15 @@ def _recency(tuning: DataFrame, judged: DataFrame, settings: TrainingSettings) -
     # The logit of 1 / (1 + days) is -log(days): Platt's scaling of it is a logistic
     # regression on log recency, and ranks as recency does.
     odds = 1 / (1 + F.col("recency_days"))
-    seen, ahead = (score_histogram(f.select(LABEL, odds.alias("probability"))) for f in (tuning, judged))
+    seen, ahead = (
+        score_histogram(f.select(LABEL, odds.alias("probability"))) for f in (tuning, judged)
+    )
     calibration = fit_platt(seen, 1.0)
     past, held_out = _calibrated(seen, calibration), _calibrated(ahead, calibration)
     threshold = _threshold(past, settings.threshold)
     return Evaluation(
-        RECENCY, metrics(past, threshold), metrics(held_out, threshold), reliability(held_out, bins=10)
+        RECENCY,
+        metrics(past, threshold),
+        metrics(held_out, threshold),
+        reliability(held_out, bins=10),
     )

@@ -3,10 +3,11 @@
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from statistics import NormalDist
+from functools import partial
+from statistics import NormalDist, fmean, stdev
 
 import pytest
 from pyspark.sql import Row, SparkSession
@@ -14,9 +15,11 @@ from pyspark.sql import functions as F
 
 from lake.synthetic import SyntheticShop, _calendar, _histories, synthetic_log, true_probabilities
 
-SMALL = SyntheticShop(customers=100, days=200, seed=7)
-SHOP = SyntheticShop(customers=1_000, days=400, seed=11)
-CROWD = SyntheticShop(customers=8_000, days=500, seed=13)
+SHOP = SyntheticShop(customers=800, days=400, seed=11)
+CROWD = SyntheticShop(customers=9_000, days=450, seed=13)
+MAYFLIES = SyntheticShop(
+    customers=5_000, days=100, seed=19, purchase_scale=0.2, dropout_shape=1.5, dropout_scale=0.1
+)
 IMMORTALS = SyntheticShop(customers=2_000, days=400, seed=17, dropout_scale=1e-12)
 TODAY = dt.date(2023, 11, 10)
 
@@ -38,18 +41,30 @@ def settings(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
             spark.conf.unset(key) if old is None else spark.conf.set(key, old)
 
 
-def order_days(spark: SparkSession, shop: SyntheticShop) -> dict[str, list[int]]:
+def order_days(log: Iterable[Row], shop: SyntheticShop) -> dict[str, list[int]]:
     """The days since the start on which each customer orders, in order."""
-    orders = synthetic_log(spark, shop).where("kind = 'purchase' AND line_number = 1")
     days: dict[str, list[int]] = defaultdict(list)
-    for row in orders.select("customer_id", F.to_date("ordered_at").alias("date")).collect():
-        days[row.customer_id].append((row.date - shop.start).days)
+    for row in log:
+        if row.kind == "purchase" and row.line_number == 1:
+            days[row.customer_id].append((row.ordered_at.date() - shop.start).days)
     return {customer: sorted(dates) for customer, dates in days.items()}
+
+
+def order_days_of(spark: SparkSession, shop: SyntheticShop) -> dict[str, list[int]]:
+    orders = synthetic_log(spark, shop).where("kind = 'purchase' AND line_number = 1")
+    columns = orders.select("customer_id", "kind", "line_number", "ordered_at")
+    return order_days(columns.collect(), shop)
 
 
 @pytest.fixture(scope="module")
 def log(spark: SparkSession) -> list[Row]:
     return synthetic_log(spark, SHOP).collect()
+
+
+@pytest.fixture(scope="module")
+def truth(spark: SparkSession) -> dict[str, Row]:
+    """The row of each customer on the day TODAY."""
+    return {row.customer_id: row for row in true_probabilities(spark, SHOP, TODAY).collect()}
 
 
 @pytest.fixture(scope="module")
@@ -61,36 +76,34 @@ def documents(log: list[Row]) -> dict[str, list[Row]]:
     return lines
 
 
-def test_a_log_and_its_truth_depend_on_the_shop_and_not_on_partitions(spark: SparkSession) -> None:
-    def made(
-        input_partitions: str, shuffle_partitions: str, time_zone: str
-    ) -> tuple[int, list[Row]]:
-        with settings(
-            spark,
-            {
-                "spark.sql.leafNodeDefaultParallelism": input_partitions,
-                "spark.sql.shuffle.partitions": shuffle_partitions,
-                "spark.sql.session.timeZone": time_zone,
-                "spark.sql.adaptive.enabled": "false",
-            },
-        ):
-            lines = synthetic_log(spark, SMALL).withColumn("part", F.spark_partition_id()).collect()
-            truth = true_probabilities(spark, SMALL, dt.date(2023, 6, 1)).collect()
-            rows = [row[:-1] for row in lines] + [(*row[:-1], round(row[-1], 12)) for row in truth]
-            return len({row.part for row in lines}), sorted(rows, key=repr)
+def test_a_log_and_its_truth_depend_on_the_shop_and_not_on_partitions(
+    spark: SparkSession,
+    monkeypatch: pytest.MonkeyPatch,
+    log: list[Row],
+    truth: dict[str, Row],
+) -> None:
+    elsewhere = {
+        "spark.sql.shuffle.partitions": "3",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.session.timeZone": "America/New_York",
+    }
+    session = type(spark)
+    in_five = partial(session.range, spark, 0, step=1, numPartitions=5)
+    monkeypatch.setattr(session, "range", lambda _, end: in_five(end))
+    with settings(spark, elsewhere):
+        again = synthetic_log(spark, SHOP).select("*", F.spark_partition_id()).collect()
+        still_true = true_probabilities(spark, SHOP, TODAY).collect()
+    assert {row[-1] for row in again} == set(range(5))
+    assert sorted(row[:-1] for row in again) == sorted(map(tuple, log))
+    assert {row.customer_id for row in still_true} == set(truth)
+    for row in still_true:
+        assert row.probability == pytest.approx(truth[row.customer_id].probability, abs=1e-12)
 
-    one_part, once = made("1", "1", "UTC")
-    five_parts, again = made("5", "3", "America/New_York")
-    assert (one_part, five_parts) == (1, 5)
-    assert once == again
 
-
-def test_another_seed_makes_another_log(spark: SparkSession) -> None:
-    times, others = (
-        {row.ordered_at for row in synthetic_log(spark, shop).select("ordered_at").collect()}
-        for shop in (SMALL, replace(SMALL, seed=8))
-    )
-    assert len(times & others) < 0.01 * len(times)
+def test_another_seed_makes_another_log(spark: SparkSession, log: list[Row]) -> None:
+    other = synthetic_log(spark, replace(SHOP, seed=12)).select("ordered_at").collect()
+    times = {row.ordered_at for row in log}
+    assert len(times.intersection(row.ordered_at for row in other)) < 0.01 * len(times)
 
 
 def test_lines_are_unique_and_numbered_from_1_within_one_document(
@@ -154,7 +167,7 @@ def test_orders_fall_on_days_as_their_season_says(spark: SparkSession) -> None:
     groups["before Christmas"] = [(11, 20) <= (day.month, day.day) <= (12, 23) for day in dates]
     groups["after"] = [(day.month, day.day) >= (12, 24) for day in dates]
     seasons = [shop.season(date) for date in dates]
-    histories = order_days(spark, shop).values()
+    histories = order_days_of(spark, shop).values()
     for group, within in groups.items():
         excess = variance = 0.0
         for first, *later in histories:
@@ -168,30 +181,41 @@ def test_orders_fall_on_days_as_their_season_says(spark: SparkSession) -> None:
         assert abs(excess) < bound(len(groups)) * math.sqrt(variance), group
 
 
-def test_orders_are_as_many_as_the_gamma_rates_say(spark: SparkSession) -> None:
-    """Counts over S average days are negative binomial: mean m = shape scale S, more by m^2/shape."""
-    shop = IMMORTALS
-    clock = shop.clock(shop.days)
-    excess = variance = 0.0
-    for first, *later in order_days(spark, shop).values():
-        mean = shop.purchase_shape * shop.purchase_scale * (clock[-1] - clock[first + 1])
-        excess += len(later) - mean
-        variance += mean + mean**2 / shop.purchase_shape
-    assert abs(excess) < bound(1) * math.sqrt(variance)
+def test_orders_and_nights_are_as_many_as_the_gamma_rates_say(spark: SparkSession) -> None:
+    """k days after the first, E[lambda] E[exp(-mu k)] s orders are due, and the second factor is
+    (1 + scale k)^-shape of the dropout rate."""
+    shop = MAYFLIES
+    seasons = [shop.season(shop.start + dt.timedelta(day)) for day in range(shop.days)]
+
+    def expected(first: int) -> float:
+        alive = [
+            math.pow(1 + shop.dropout_scale * k, -shop.dropout_shape) for k in range(shop.days)
+        ]
+        due = sum(season * share for season, share in zip(seasons[first:], alive, strict=False))
+        return shop.purchase_shape * shop.purchase_scale * (due - seasons[first])
+
+    after_first_day = [expected(first) for first in range(shop.days)]
+    excess = [
+        len(later) - after_first_day[first] for first, *later in order_days_of(spark, shop).values()
+    ]
+    assert abs(fmean(excess)) < bound(1) * stdev(excess) / math.sqrt(len(excess))
 
 
-def test_the_truth_is_about_everybody_who_ordered_before(spark: SparkSession) -> None:
+def test_the_truth_is_about_everybody_who_ordered_before(
+    log: list[Row], truth: dict[str, Row]
+) -> None:
     today = (TODAY - SHOP.start).days
-    truth = true_probabilities(spark, SHOP, TODAY, horizon_days=14).collect()
-    known = [customer for customer, days in order_days(spark, SHOP).items() if days[0] < today]
-    assert sorted(row.customer_id for row in truth) == sorted(known)
-    assert {(row.as_of, row.horizon_days) for row in truth} == {(TODAY, 14)}
-    assert all(0 <= row.probability <= 1 for row in truth)
+    known = {customer for customer, days in order_days(log, SHOP).items() if days[0] < today}
+    assert set(truth) == known
+    assert {(row.as_of, row.horizon_days) for row in truth.values()} == {(TODAY, 30)}
+    assert all(0 <= row.probability <= 1 for row in truth.values())
 
 
-def test_the_truth_is_the_chance_of_silence_over_all_days_of_dropout(spark: SparkSession) -> None:
+def test_the_truth_is_the_chance_of_silence_over_all_days_of_dropout(
+    spark: SparkSession, log: list[Row], truth: dict[str, Row]
+) -> None:
     """A second way to it: 1 - P(silent to the horizon) / P(silent so far), dropout by dropout."""
-    today, horizon = (TODAY - SHOP.start).days, 30
+    today = (TODAY - SHOP.start).days
     seasons = [SHOP.season(SHOP.start + dt.timedelta(day)) for day in range(SHOP.days)]
 
     def silence(rate: float, dropout: float, last: int, until: int) -> float:
@@ -203,19 +227,16 @@ def test_the_truth_is_the_chance_of_silence_over_all_days_of_dropout(spark: Spar
             chance += reached * dropped * math.exp(-rate * sum(seasons[last + 1 : final + 1]))
         return chance
 
-    days = order_days(spark, SHOP)
+    days = order_days(log, SHOP)
     histories = _histories(SHOP, _calendar(spark, SHOP.clock(SHOP.days))).where("customer < 60")
-    truth = {
-        row.customer_id: row for row in true_probabilities(spark, SHOP, TODAY, horizon).collect()
-    }
     compared = 0
     for hidden in histories.drop("moments").collect():
-        past = [day for day in days[f"C{hidden.customer:07d}"] if day < today]
+        customer = f"C{hidden.customer:07d}"
+        rates = hidden.purchase_rate, hidden.dropout_rate
+        past = [day for day in days[customer] if day < today]
         if past:
-            rates = hidden.purchase_rate, hidden.dropout_rate
-            ratio = silence(*rates, past[-1], today + horizon) / silence(*rates, past[-1], today)
-            probability = truth[f"C{hidden.customer:07d}"].probability
-            assert probability == pytest.approx(1 - ratio, abs=1e-12)
+            ratio = silence(*rates, past[-1], today + 30) / silence(*rates, past[-1], today)
+            assert truth[customer].probability == pytest.approx(1 - ratio, abs=1e-12)
             compared += 1
     assert compared > 20
 
@@ -223,22 +244,20 @@ def test_the_truth_is_the_chance_of_silence_over_all_days_of_dropout(spark: Spar
 def test_the_truth_is_calibrated(spark: SparkSession) -> None:
     """Given the truth, outcomes are independent Bernoulli numbers (over time, martingale
     differences), so the excess of a bin over its sum of p has variance sum of p (1 - p)."""
-    days = order_days(spark, CROWD)
+    days = order_days_of(spark, CROWD)
     bins: dict[int, list[tuple[float, bool]]] = defaultdict(list)
-    for as_of in (dt.date(2023, 8, 1), dt.date(2023, 12, 1), dt.date(2024, 4, 1)):
+    for as_of in (dt.date(2023, 9, 1), dt.date(2023, 12, 1)):
         today = (as_of - CROWD.start).days
         for row in true_probabilities(spark, CROWD, as_of).collect():
             repeated = any(today <= day < today + 30 for day in days[row.customer_id])
-            bins[int(10 * row.probability)].append((row.probability, repeated))
-    assert set(bins) == set(range(10))
-    for outcomes in [
-        *bins.values(),
-        [outcome for outcomes in bins.values() for outcome in outcomes],
-    ]:
+            bins[min(int(10 * row.probability), 8)].append((row.probability, repeated))
+    everybody = [outcome for outcomes in bins.values() for outcome in outcomes]
+    for outcomes in (everybody, *bins.values()):
         excess = sum(repeated - p for p, repeated in outcomes)
-        variance = sum(p * (1 - p) for p, _ in outcomes)
-        assert variance > 10, "too few customers for the normal bound"
-        assert abs(excess) < bound(len(bins) + 1) * math.sqrt(variance)
+        variance = sum(p * (1 - p) for p, repeated in outcomes)
+        assert variance > 25, "too few customers for the normal bound"
+        assert abs(excess) < bound(1 + len(bins)) * math.sqrt(variance)
+    assert set(bins) == set(range(9))
 
 
 def test_a_shop_or_a_date_that_cannot_be_simulated_is_refused(spark: SparkSession) -> None:

@@ -1,0 +1,48 @@
+# `make help` lists the targets. Each sets up what it needs, once.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test test-fast lint format dictionary clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Make .venv with everything pinned, and the Delta jars
+
+$(READY): requirements.txt setup.py
+	@$(PYTHON) deploy/check_machine.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python deploy/fetch_delta_jars.py
+	@touch $@
+
+demo: setup  ## Generate a log and run the whole job on it; tables in lakehouse/
+	$(BIN)/repurchase generate --customers 20000 --days 730 --seed 1 --output lakehouse/generated
+	$(BIN)/repurchase run --env demo --source generated --input lakehouse/generated/log
+
+test: setup lint  ## Lint, types, layers and all tests
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## The tests that need no cluster and no real log
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup  ## Ruff, mypy and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Let ruff format and mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+dictionary: setup  ## Write docs/features.md from the catalogue
+	$(BIN)/python -m features.dictionary > docs/features.md
+
+clean:  ## Remove what the targets made, but not .venv
+	rm -rf lakehouse build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

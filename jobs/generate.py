@@ -1,0 +1,73 @@
+"""`repurchase generate`: a seeded synthetic log, and the truth behind it."""
+
+from datetime import date, datetime, timedelta
+from typing import Annotated
+
+import typer
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import load_settings
+from jobs.console import console, handled, say, step
+from jobs.options import Env, Set
+from jobs.session import spark_session
+from lake.synthetic import SyntheticShop, synthetic_log, true_probabilities
+
+
+def generate(
+    spark: SparkSession, shop: SyntheticShop, output: str, as_ofs: list[date], horizon_days: int
+) -> int:
+    """Write `OUTPUT/log` and, for each as-of date, `OUTPUT/truth/as_of=DATE`, both Parquet.
+
+    Gives the number of lines. Running it again with the same arguments writes the same rows.
+    """
+    synthetic_log(spark, shop).write.mode("overwrite").parquet(f"{output}/log")
+    for as_of in as_ofs:
+        truth = true_probabilities(spark, shop, as_of, horizon_days).drop("as_of")
+        truth.write.mode("overwrite").parquet(f"{output}/truth/as_of={as_of}")
+    return spark.read.parquet(f"{output}/log").count()
+
+
+@handled
+def main(
+    output: Annotated[str, typer.Option(metavar="DIR", help="Folder for the log and the truth.")],
+    customers: Annotated[int, typer.Option(min=1, help="Customers.")] = 20_000,
+    days: Annotated[int, typer.Option(min=1, help="Days of log.")] = 730,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 1,
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="First day of the log.")
+    ] = datetime(2023, 1, 1),
+    as_of: Annotated[
+        list[datetime] | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="Day to write the true probabilities for; may be repeated."
+            "  [default: the day after the log, and one horizon before]",
+        ),
+    ] = None,
+    env: Env = "local",
+    set_: Set = None,
+) -> None:
+    """Write a synthetic log of customers who buy till they die, and the true probabilities."""
+    settings = load_settings(env, set_ or [])
+    horizon = settings.snapshots.horizon_days
+    shop = SyntheticShop(customers=customers, days=days, seed=seed, start=start.date())
+    end = shop.start + timedelta(days)
+    wanted = [day.date() for day in as_of] if as_of else [end - timedelta(horizon), end]
+    asked = [day for day in wanted if day > shop.start]
+    with step(f"Generate {customers:,} customers over {days:,} days, seed {seed}"):
+        spark = spark_session(settings.spark)
+        lines = generate(spark, shop, output, asked, horizon)
+        say(f"{lines:,} lines in {output}/log")
+    for day in asked:
+        truth = spark.read.parquet(f"{output}/truth/as_of={day}")
+        mean = truth.agg(F.avg("probability")).collect()[0][0]
+        say(f"truth for {day} in {output}/truth/as_of={day}: mean probability {mean or 0:.4f}")
+    console.print(
+        f"Next: [bold]repurchase run --source generated --input {output}/log[/bold]", soft_wrap=True
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
