@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from yaml import YAMLError
 
@@ -22,7 +22,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _as_option(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError("give text, a number, true or false")
+
+
 Model = TypeVar("Model", bound=BaseModel)
+# What Spark's readers and its configuration take: text, however YAML understood it.
+OptionValue = Annotated[str, BeforeValidator(_as_option)]
 
 
 def shipped(name: str) -> str | None:
@@ -44,7 +54,10 @@ def find(name: str, folder: str = "") -> tuple[str, str]:
     """
     path = Path(os.path.expanduser(name))
     if path.is_file():
-        return str(path), path.read_text(encoding="utf-8")
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path}: not a YAML file in UTF-8") from None
     inside = f"{folder}/{path.stem}.yml" if folder else f"{path.stem}.yml"
     text = shipped(inside) if name in (path.stem, f"conf/{inside}") else None
     if text is None:
@@ -62,12 +75,7 @@ def validated(
 
     Raises ConfigurationError naming the key, the value and what is allowed.
     """
-    merged = OmegaConf.create({})
-    for where, text in layers:
-        try:
-            merged = OmegaConf.merge(merged, OmegaConf.create(text or "{}"))
-        except (OmegaConfBaseException, YAMLError, ValueError) as problem:
-            raise ConfigurationError(f"{where}: not valid YAML: {problem}") from problem
+    merged = OmegaConf.merge(*[_layer(where, text) for where, text in layers])
     for override in overrides:
         key, separator, _ = override.partition("=")
         if not separator or not key.strip():
@@ -89,12 +97,24 @@ def validated(
         ) from None
 
 
+def _layer(where: str, text: str) -> DictConfig:
+    try:
+        layer = OmegaConf.create(text or "{}")
+    except (OmegaConfBaseException, YAMLError, ValueError) as problem:
+        raise ConfigurationError(f"{where}: not valid YAML: {problem}") from None
+    if not isinstance(layer, DictConfig):
+        raise ConfigurationError(f"{where}: a list; write sections with keys, `key: value`")
+    return layer
+
+
 def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggestion(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{key}: missing, and required"
+    if error["type"] == "string_type" and isinstance(error["input"], bool):
+        return f"{key}: YAML reads this as {error['input']}; put it in quotes"
     return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
 
 

@@ -1,12 +1,12 @@
 """The settings of every step: `base.yml`, then `ENV.yml`, then `--set section.key=value`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
-from conf.loading import Strict, find, validated
+from conf.loading import OptionValue, Strict, find, validated
 from conf.source import Country
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -18,12 +18,26 @@ def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
     return days
 
 
+def _flattened(nested: dict[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
 class SparkSettings(Strict):
     """The session that a command makes when none runs yet."""
 
     master: str | None = None
     remote: str | None = None
-    config: dict[str, str | int | bool] = Field(default_factory=dict)
+    config: dict[str, OptionValue] = Field(default_factory=dict)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _flat(cls, config: object) -> object:
+        # `--set spark.config.spark.sql.shuffle.partitions=8` nests what is one name.
+        return dict(_flattened(config)) if isinstance(config, dict) else config
 
 
 class LakeSettings(Strict):

@@ -6,7 +6,7 @@ from zoneinfo import available_timezones
 import holidays
 from pydantic import AfterValidator, Field
 
-from conf.loading import Strict, find, validated
+from conf.loading import OptionValue, Strict, find, validated
 
 REQUIRED = ("customer_id", "ordered_at", "amount")
 OPTIONAL = (
@@ -40,7 +40,7 @@ class Reader(Strict):
     """Spark's reader: `spark.read.format(format).options(**options)`, or a catalog table."""
 
     format: str = "csv"
-    options: dict[str, str | int | bool] = Field(default_factory=dict)
+    options: dict[str, OptionValue] = Field(default_factory=dict)
 
 
 class Columns(Strict):

@@ -34,7 +34,10 @@ def _per(numerator: str, denominator: str) -> str:
 
 
 def _spread(count: str, total: str, squares: str) -> str:
-    variance = f"({squares} - cast({total} as double) * {total} / {count}) / ({count} - 1)"
+    # Every product is a whole number, exact up to 2^53; a division before the difference is not.
+    variance = (
+        f"({count} * {squares} - cast({total} as double) * {total}) / ({count} * ({count} - 1))"
+    )
     return f"case when {count} > 1 then sqrt(greatest({variance}, 0D)) end"
 
 

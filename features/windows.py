@@ -323,12 +323,19 @@ def _aggregates(snapshots: Snapshots) -> list[Column]:
 
 
 def _windowed_others(days: int) -> list[Column]:
-    months = f"bit_or(shiftleft(1L, months_ago)) FILTER (WHERE facet = {ORDERS} AND age <= {days})"
+    # One bit per calendar month, 64 to a mask.
+    months = [
+        f"bit_count(bit_or(shiftleft(1L, months_ago - {first})) FILTER (WHERE facet = {ORDERS} "
+        f"AND age <= {days} AND months_ago BETWEEN {first} AND {first + 63}))"
+        for first in range(0, days // 28 + 2, 64)
+    ]
     return [
         F.expr(f"max(max_order_cents) FILTER (WHERE age <= {days})").alias(
             f"max_order_cents_{days}d"
         ),
-        F.expr(f"bit_count({months})").alias(f"active_months_{days}d"),
+        F.expr(" + ".join(f"coalesce({mask}, 0)" for mask in months)).alias(
+            f"active_months_{days}d"
+        ),
         F.expr(f"count_if(is_last AND facet = {CATEGORY} AND age <= {days})").alias(
             f"category_diversity_{days}d"
         ),

@@ -1,4 +1,4 @@
-"""The Spark session of a command: the platform's, spark-submit's, Connect's, or an own local one."""
+"""The Spark session of a command: the platform's, spark-submit's, Connect's, or its own."""
 
 import os
 import sys

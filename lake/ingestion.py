@@ -1,6 +1,6 @@
 """A log to rows that fulfil the `transactions` contract and rows that do not, with reasons."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -246,7 +246,7 @@ def _skipped(rows: DataFrame, source: Source) -> DataFrame:
     return rows.where(~F.coalesce(dropped, F.lit(False)))
 
 
-def _loaded(load, path: str | None) -> DataFrame:  # type: ignore[no-untyped-def]
+def _loaded(load: Callable[[], DataFrame], path: str | None) -> DataFrame:
     try:
         return load()
     except AnalysisException as problem:

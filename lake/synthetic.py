@@ -86,6 +86,7 @@ class SyntheticShop:
     cancelled: float = 0.03  # share of orders cancelled on the same or the next day
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be simulated."""
         if self.customers < 1 or self.days < 1:
             raise ValueError(f"{self.customers} customers in {self.days} days: give at least 1.")
         strengths = (self.weekly_strength, self.yearly_strength, self.holiday_strength)

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from random import Random
 from statistics import mean, stdev
 from typing import Any
@@ -169,7 +170,7 @@ def _snapshot(
         }
     whole = _window(history, days[0], as_of, holidays)
     row |= {f"{name}_lifetime": value for name, value in whole.items()}
-    for s, l in zip(windows, windows[1:]):  # noqa: B905, E741
+    for s, l in pairwise(windows):  # noqa: E741
         for measure in ("orders", "revenue"):
             a_day_lately = row[f"{measure}_{s}d"] / s
             row[f"{measure}_trend_{s}d_{l}d"] = _over(a_day_lately, row[f"{measure}_{l}d"] / l)
@@ -238,7 +239,7 @@ def _window(lines: list[Line], first: dt.date, as_of: dt.date, holidays: set[dt.
 
 
 def _days(days: list[dt.date], as_of: dt.date) -> Row:
-    gaps = [(later - earlier).days for earlier, later in zip(days, days[1:])]  # noqa: B905
+    gaps = [(later - earlier).days for earlier, later in pairwise(days)]
 
     def since(nth: int) -> int | None:
         return (as_of - days[-nth]).days if len(days) >= nth else None

@@ -30,7 +30,7 @@ def bound(comparisons: int) -> float:
 
 
 @contextmanager
-def settings(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+def session_settings(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
     before = {key: spark.conf.get(key, None) for key in values}
     try:
         for key, value in values.items():
@@ -90,7 +90,7 @@ def test_a_log_and_its_truth_depend_on_the_shop_and_not_on_partitions(
     session = type(spark)
     in_five = partial(session.range, spark, 0, step=1, numPartitions=5)
     monkeypatch.setattr(session, "range", lambda _, end: in_five(end))
-    with settings(spark, elsewhere):
+    with session_settings(spark, elsewhere):
         again = synthetic_log(spark, SHOP).select("*", F.spark_partition_id()).collect()
         still_true = true_probabilities(spark, SHOP, TODAY).collect()
     assert {row[-1] for row in again} == set(range(5))
@@ -158,6 +158,25 @@ def test_a_reversal_follows_its_order_and_mirrors_its_lines(
             partly.add(lines[0].kind)
     assert days_later == {"return": set(range(1, 31)), "cancelled": {0, 1}}
     assert partly == {"return"}
+
+
+def test_gamma_numbers_are_distributed_as_gamma_numbers(spark: SparkSession) -> None:
+    """By Dvoretzky, Kiefer and Wolfowitz, n numbers stray from their distribution function by
+    more than e with a chance below 2 exp(-2 n e^2)."""
+    n = 20_000
+    distributions = {
+        0.5: lambda x: math.erf(math.sqrt(x)),
+        1.0: lambda x: 1 - math.exp(-x),
+        1.5: lambda x: math.erf(math.sqrt(x)) - 2 * math.sqrt(x / math.pi) * math.exp(-x),
+        2.0: lambda x: 1 - (1 + x) * math.exp(-x),
+    }
+    draws = spark.range(n).select(*[SHOP.gamma(shape, "trial", "id") for shape in distributions])
+    for distribution, numbers in zip(
+        distributions.values(), zip(*draws.collect(), strict=True), strict=True
+    ):
+        below = map(distribution, sorted(numbers))
+        straying = max(abs(share - rank / n) for rank, share in enumerate(below))
+        assert straying < math.sqrt(math.log(2e6) / (2 * n)) + 1 / n
 
 
 def test_orders_fall_on_days_as_their_season_says(spark: SparkSession) -> None:

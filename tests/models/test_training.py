@@ -90,7 +90,7 @@ def test_importance_falls_on_what_moves_the_label(result):
 def test_balanced_weights_are_undone(snapshots):
     plain = _train(snapshots, _settings())
     weighted = _train(snapshots, _settings(weight_positives="balanced"))
-    assert weighted.champion.calibration.weight_ratio > 2
+    assert weighted.champion.calibration.weight_ratio > 1.5
     scored = [r.champion.calibration(F.element_at(F.col("p"), 2)) for r in (plain, weighted)]
     from pyspark.ml.functions import vector_to_array  # noqa: PLC0415 - a column function
 
