@@ -2,10 +2,11 @@
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -75,20 +76,21 @@ def validated(
 
     Raises ConfigurationError naming the key, the value and what is allowed.
     """
-    merged = OmegaConf.merge(*[_layer(where, text) for where, text in layers])
+    merged = OmegaConf.create({})
+    for where, text in layers:
+        merged = _merged(merged, where, partial(OmegaConf.create, text or "{}"))
     for override in overrides:
         key, separator, _ = override.partition("=")
         if not separator or not key.strip():
             raise ConfigurationError(f"--set {override}: write it as section.key=value")
-        try:
-            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([override]))
-        except (OmegaConfBaseException, YAMLError, ValueError) as problem:
-            raise ConfigurationError(f"--set {override}: {problem}") from problem
+        where = f"--set {override}"
+        merged = _merged(merged, where, partial(OmegaConf.from_dotlist, [override]))
     try:
         values = OmegaConf.to_container(merged, resolve=True)
         return model.model_validate(values)
     except OmegaConfBaseException as problem:
-        raise ConfigurationError(f"{layers[-1][0]}: {problem}") from problem
+        said = str(problem).split("\n")[0].removeprefix("KeyError raised while resolving ")
+        raise ConfigurationError(f"{layers[-1][0]}, {problem.full_key}: {said}") from None
     except ValidationError as problem:
         where = f"{layers[-1][0]}" + (" with --set" if overrides else "")
         lines = [f"  {_explained(error, model)}" for error in problem.errors()]
@@ -97,14 +99,13 @@ def validated(
         ) from None
 
 
-def _layer(where: str, text: str) -> DictConfig:
+def _merged(below: DictConfig, where: str, read: Callable[[], Any]) -> DictConfig:
     try:
-        layer = OmegaConf.create(text or "{}")
+        return DictConfig(OmegaConf.merge(below, read()))
     except (OmegaConfBaseException, YAMLError, ValueError) as problem:
         raise ConfigurationError(f"{where}: not valid YAML: {problem}") from None
-    if not isinstance(layer, DictConfig):
-        raise ConfigurationError(f"{where}: a list; write sections with keys, `key: value`")
-    return layer
+    except TypeError:
+        raise ConfigurationError(f"{where}: a list where a section with keys is wanted") from None
 
 
 def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:

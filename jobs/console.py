@@ -1,18 +1,22 @@
 """What a command says: steps with their time, tables, and errors that name the remedy."""
 
 import functools
+import logging
 import math
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import typer
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -27,17 +31,24 @@ OK, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# Spark's words for input that cannot be read, and ours.
-_UNREADABLE = {
-    "CSV header does not conform": "the header of a file differs from that of the first file",
+# Spark's words for what the user can mend, and ours.
+_MENDABLE = {
+    "DATETIME_PATTERN": "a date pattern in the source file is wrong (a day is dd, a month MM, a "
+    "year yyyy)",
+    "DATA_SOURCE_NOT_FOUND": "reader.format in the source file is none that Spark knows",
+    "No suitable driver": "the JDBC driver is missing: name its package with "
+    "--set spark.config.spark.jars.packages=GROUP:NAME:VERSION",
     "PATH_NOT_FOUND": "a file or folder is gone",
-    "FAILED_READ_FILE": "a file cannot be read",
-    "ZipException": "a compressed file is damaged",
-    "EOFException": "a compressed file ends too early",
-    "invalid stored block": "a compressed file is damaged",
-    "incorrect header check": "a compressed file is damaged",
-    "incorrect data check": "a compressed file is damaged",
+    "SCHEMA_NOT_FOUND": "lake.catalog_schema names a schema that is not there; create it first",
+    "No FileSystem for scheme": "Spark cannot read from there: name the package of that file "
+    "system with --set spark.config.spark.jars.packages=GROUP:NAME:VERSION",
 }
+_HINTS = {
+    "OutOfMemoryError": "give Spark more with --set spark.config.spark.driver.memory=8g",
+    "JAVA_GATEWAY_EXITED": "Spark needs Java 17 or 21, on the PATH or as JAVA_HOME",
+    "DELTA_CONCURRENT": "another command wrote to the table at the same time; run it again",
+}
+_DEBUG_HINT = "set REPURCHASE_DEBUG=1 to see where"
 
 
 def handled(command: Callable[P, R]) -> Callable[P, R]:
@@ -45,18 +56,19 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        _silence_spark()
         try:
             return command(*args, **kwargs)
-        except RepurchaseError as problem:
-            raise _ended(str(problem), BAD_INPUT) from None
         except KeyboardInterrupt:
             raise _ended(
                 "interrupted; running the same command again is safe", INTERRUPTED
             ) from None
-        except (PySparkException, Py4JError) as problem:
-            raise _spark_ended(problem) from None
-        except OSError as problem:
-            raise _ended(str(problem), FAILURE) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as problem:
+            if _debugging():
+                traceback.print_exc()
+            raise _ended(*_explained(problem)) from None
 
     return wrapper
 
@@ -119,14 +131,51 @@ def _ended(message: str, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def _spark_ended(problem: Exception) -> typer.Exit:
-    if os.environ.get("REPURCHASE_DEBUG"):
-        traceback.print_exc()
-    text = str(problem)
-    for sign, words in _UNREADABLE.items():
+def _debugging() -> bool:
+    return bool(os.environ.get("REPURCHASE_DEBUG"))
+
+
+def _silence_spark() -> None:
+    """Spark writes each error that it raises to the standard error too: once is enough."""
+    level = logging.NOTSET if _debugging() else logging.CRITICAL
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel(level)
+
+
+def _explained(problem: Exception) -> tuple[str, int]:
+    """What to tell of a problem, and the exit code."""
+    if isinstance(problem, RepurchaseError):
+        return str(problem), BAD_INPUT
+    if isinstance(problem, OSError):
+        return str(problem), FAILURE
+    if isinstance(problem, (PySparkException, Py4JError)):
+        return _explained_by_spark(str(problem))
+    return f"this should not happen: {type(problem).__name__}: {problem} ({_DEBUG_HINT})", FAILURE
+
+
+def _explained_by_spark(text: str) -> tuple[str, int]:
+    said = _messages(text)
+    read = re.search(r"reading file (?:file:(?://)?)?(\S+?)\.?\s", text)
+    file = unquote(read[1]) if read else "a file"
+    if "CSV header does not conform" in text:
+        differing = re.search(r"Expected: .*", text)
+        return (
+            f"{file}: its header differs from that of the other files "
+            f"({differing[0].lower() if differing else said[-1]}); ingest it on its own, or give "
+            "all files the same columns in the same order",
+            BAD_INPUT,
+        )
+    if "FAILED_READ_FILE" in text:
+        return f"{file} cannot be read: {said[-1]}; fetch it again, or take it away", BAD_INPUT
+    for sign, words in _MENDABLE.items():
         if sign in text:
-            line = next(part for part in text.split("\n") if sign in part).strip()
-            return _ended(f"{words}: {line}", BAD_INPUT)
-    first = text.strip().split("\n")[0]
-    hint = "set REPURCHASE_DEBUG=1 to see where"
-    return _ended(f"Spark could not finish: {first} ({hint})", FAILURE)
+            return f"{words}: {said[0]}", BAD_INPUT
+    hint = next((hint for sign, hint in _HINTS.items() if sign in text), _DEBUG_HINT)
+    return f"Spark could not finish: {said[0]} ({hint})", FAILURE
+
+
+def _messages(text: str) -> list[str]:
+    """What an error and its causes say, without Spark's codes; Spark Connect sends no causes."""
+    thrown = re.findall(r"^(?:: |Caused by: )[\w.$]+: (.+)", text, re.MULTILINE)
+    lines = thrown or text.strip().split("\n")[:2]
+    return [re.sub(r"^\[[\w.]+\] |\s*SQLSTATE: \w+.*", "", line).strip() for line in lines]

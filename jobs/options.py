@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class LogSpan:
-    """The first and the last day of the log, and the day that is today."""
+    """The first day of the log, its last day before `as_of`, and the day that is today."""
 
     first: date
     last: date
@@ -62,7 +62,7 @@ class LogSpan:
     @property
     def end(self) -> date:
         """The day after the last day that may be used: labels mature up to here."""
-        return min(self.as_of, self.last + timedelta(1))
+        return self.last + timedelta(1)
 
 
 def open_job(env: str, overrides: list[str] | None, lake_dir: str | None) -> Job:
@@ -78,15 +78,19 @@ def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
 
     Raises InputError when `as_of` lies outside the log.
     """
+    day = as_of.date() if isinstance(as_of, datetime) else as_of
+    # Only what is known at the start of `as_of`: lines from that day on may not move the end.
+    known = F.lit(True) if day is None else F.col("ordered_on") < F.lit(day)
     days = job.lake.read("transactions").agg(
-        F.min("ordered_on").alias("first"), F.max("ordered_on").alias("last")
+        F.min("ordered_on").alias("first"),
+        F.max("ordered_on").alias("last"),
+        F.max(F.when(known, F.col("ordered_on"))).alias("last_known"),
     )
-    first, last = days.collect()[0]
+    first, last, last_known = days.collect()[0]
     if first is None:
         raise InputError(f"the table transactions in {job.lake.location} has no rows")
-    if as_of is None:
+    if day is None:
         return LogSpan(first, last, last + timedelta(1))
-    day = as_of.date() if isinstance(as_of, datetime) else as_of
     horizon = job.settings.snapshots.horizon_days
     if not first < day <= last + timedelta(horizon):
         raise InputError(
@@ -95,4 +99,4 @@ def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
         )
     if day > last + timedelta(1):
         say(f"note: the log ends {last}, {(day - last).days - 1} days before as_of {day}")
-    return LogSpan(first, last, day)
+    return LogSpan(first, last_known, day)

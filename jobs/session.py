@@ -11,18 +11,19 @@ from pyspark.sql import SparkSession
 
 from conf.settings import SparkSettings
 
-_DELTA = {
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-}
+_EXTENSIONS = "spark.sql.extensions"
+_CATALOG = "spark.sql.catalog.spark_catalog"
+_DRIVER_OPTIONS = "spark.driver.extraJavaOptions"
+_DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+_DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
 
 def spark_session(settings: SparkSettings) -> SparkSession:
     """The running session, or a new one as the settings say.
 
-    What `spark-submit` was told wins over the settings. The session's time zone is pinned to
-    UTC; the log's days are cut in the source's zone when it is ingested.
+    What `spark-submit` was told wins over the settings: its master above all. The session's time
+    zone is pinned to UTC; the log's days are cut in the source's zone when it is ingested.
     """
     if settings.remote:
         spark = SparkSession.builder.remote(settings.remote).getOrCreate()
@@ -36,23 +37,39 @@ def spark_session(settings: SparkSettings) -> SparkSession:
 
 def _classic(settings: SparkSettings) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    wanted = {**_DELTA, **{key: str(value) for key, value in settings.config.items()}}
+    wanted = {key: str(value) for key, value in settings.config.items()}
     builder = SparkSession.builder.appName("repurchase")
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # started by spark-submit, which has a configuration
-        submitted = SparkConf()
-        wanted = {key: value for key, value in wanted.items() if not submitted.contains(key)}
-    elif settings.master:
-        builder = builder.master(settings.master)
-        if settings.master.startswith("local"):
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        if not list(Path(pyspark.__file__).parent.glob("jars/*delta-spark*.jar")):
-            wanted.setdefault("spark.jars.packages", _DELTA_PACKAGE)
-        quiet = resources.files("conf") / "log4j2.properties"
-        if isinstance(quiet, Path):
-            options = wanted.get("spark.driver.extraJavaOptions", "")
-            wanted["spark.driver.extraJavaOptions"] = (
-                f"-Dlog4j2.configurationFile={quiet} {options}"
-            )
+        submitted = dict(SparkConf().getAll())
+        whole = _with_delta({**wanted, **submitted})
+        wanted = {key: value for key, value in whole.items() if submitted.get(key) != value}
+    else:
+        wanted = _with_delta(wanted)
+        if settings.master:
+            builder = builder.master(settings.master)
+            wanted = _own(wanted, settings.master)
     for key, value in wanted.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _with_delta(config: dict[str, str]) -> dict[str, str]:
+    """The configuration with Delta's extension beside others, and its catalog unless one is set."""
+    extensions = [name for name in config.get(_EXTENSIONS, "").split(",") if name]
+    if _DELTA_EXTENSION not in extensions:
+        extensions.append(_DELTA_EXTENSION)
+    return {_CATALOG: _DELTA_CATALOG, **config, _EXTENSIONS: ",".join(extensions)}
+
+
+def _own(config: dict[str, str], master: str) -> dict[str, str]:
+    """The configuration of a session that is all ours: Delta's jars, and a quiet log."""
+    if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    own = dict(config)
+    if not list(Path(pyspark.__file__).parent.glob("jars/*delta-spark*.jar")):
+        own.setdefault("spark.jars.packages", _DELTA_PACKAGE)
+    quiet = resources.files("conf") / "log4j2.properties"
+    if isinstance(quiet, Path):
+        options = own.get(_DRIVER_OPTIONS, "")
+        own[_DRIVER_OPTIONS] = f"-Dlog4j2.configurationFile={quiet.resolve().as_uri()} {options}"
+    return own

@@ -1,14 +1,15 @@
 """A log to rows that fulfil the `transactions` contract and rows that do not, with reasons."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException, IllegalArgumentException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import NumericType, StringType, StructField, StructType
 from pyspark.sql.window import Window
 
 from conf.errors import ConfigurationError, InputError
@@ -16,13 +17,22 @@ from conf.source import OPTIONAL, Source
 
 CORRUPT = "_corrupt_record"
 KINDS = ("purchase", "return", "cancelled")
-_FILES = ("csv", "json", "text", "parquet", "orc")
+# A line of these formats is a row: what cannot be parsed is quarantined as it came.
+_TEXT = ("csv", "json")
+_FILES = (*_TEXT, "text", "parquet", "orc")
 # Text stays text (ids keep their zeros, and their digits beyond 2^63); RFC 4180 quoting;
 # files whose header differs from the first one's are an error instead of shifted columns.
-_DEFAULTS: dict[str, dict[str, str | int | bool]] = {
-    "csv": {"escape": '"', "enforceSchema": False},
-    "json": {"primitivesAsString": True},
+# Spark would pass over folders in a folder without a word.
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "csv": {"escape": '"', "enforceSchema": "false"},
+    "json": {"primitivesAsString": "true"},
 }
+_ALWAYS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "columnPruning": "false"}
+_BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
+# What Spark would also take for a timestamp: a year alone, and a time alone, as one of today.
+_STARTS_WITH_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}"
+# What the decoder leaves of bytes that are not UTF-8: two customers could become one.
+_UNDECODED = "\ufffd"
 
 
 @dataclass(frozen=True)
@@ -59,40 +69,62 @@ def business_session(spark: SparkSession, time_zone: str) -> Iterator[None]:
 def read_log(spark: SparkSession, source: Source, path: str | None) -> DataFrame:
     """The log's rows as they come, with the columns of the source's reader.
 
-    Text formats come as strings with a column `_corrupt_record` that holds the malformed
-    lines; file formats have a column `_file`. Raises InputError when nothing can be read.
+    CSV and JSON come as text with a column `_corrupt_record` that holds the malformed lines; file
+    formats have a column `_file`. Raises InputError when nothing can be read.
     """
     form = source.reader.format
+    if path is None and form in (*_FILES, "delta", "table"):
+        raise InputError(f"--input: the source {source.name} reads {form}; say where it is")
     if form == "table":
-        if path is None:
-            raise InputError("--input: give the name of the catalog table")
-        return _skipped(_loaded(lambda: spark.read.table(path), path), source)
-    options = {**_DEFAULTS.get(form, {}), **source.reader.options}
-    reader = spark.read.format(form).options(**options)
-    if form in _FILES and path is None:
-        raise InputError(
-            f"--input: the source {source.name} reads {form} files; say where they are"
-        )
-    if form not in ("csv", "json"):
-        rows = _loaded(lambda: reader.load(path), path)
+        return _skipped(_loaded(lambda: spark.read.table(str(path)), path), source)
+    nested = {"recursiveFileLookup": "true"} if form in _FILES else {}
+    options = {**nested, **_DEFAULTS.get(form, {}), **source.reader.options}
+    if form in _TEXT:
+        rows = _text_rows(spark, form, {**options, **_ALWAYS}, str(path))
     else:
-        schema = _loaded(lambda: reader.load(path), path).schema
-        if not schema.fields:
-            raise InputError(f"{path}: empty, there is not even a header")
-        plain = [field for field in schema.fields if field.name != CORRUPT]
-        with_corrupt = StructType([*plain, StructField(CORRUPT, StringType())])
-        rows = _loaded(
-            lambda: (
-                reader.option("columnNameOfCorruptRecord", CORRUPT)
-                .option("columnPruning", False)
-                .schema(with_corrupt)
-                .load(path)
-            ),
-            path,
-        )
+        reader = spark.read.format(form).options(**options)
+        rows = _loaded(lambda: reader.load(path), path)
     if form in _FILES:
         rows = rows.select("*", F.col("_metadata.file_path").alias("_file"))
-    return _skipped(rows, source)
+    # An unnamed column is called as Spark calls it: by its place.
+    names = [name or f"_c{place}" for place, name in enumerate(rows.columns)]
+    return _skipped(rows.toDF(*names), source)
+
+
+def _text_rows(spark: SparkSession, form: str, options: dict[str, str], path: str) -> DataFrame:
+    def load(**more: str) -> DataFrame:
+        reader = spark.read.format(form).options(**{**options, **more})
+        return _loaded(lambda: reader.load(path), path)
+
+    fields = [field for field in load().schema.fields if field.name != CORRUPT]
+    if not fields:
+        least = "a header" if form == "csv" else "one JSON object"
+        raise InputError(f"{path}: empty, there is not even {least}")
+    if options.get("header") == "true" and options["enforceSchema"] == "false":
+        fields = _as_written(fields, lambda: load(header="false"), path)
+    if form == "csv":
+        fields = [StructField(field.name, StringType()) for field in fields]
+    schema = StructType([*fields, StructField(CORRUPT, StringType())])
+    reader = spark.read.format(form).options(**options).schema(schema)
+    return _loaded(lambda: reader.load(path), path)
+
+
+def _as_written(
+    fields: list[StructField], headerless: Callable[[], DataFrame], path: str
+) -> list[StructField]:
+    """The columns named as the header does: Spark numbers the unnamed and the repeated ones."""
+    if not any(field.name.endswith(str(place)) for place, field in enumerate(fields)):
+        return fields
+    header = headerless().first() or ()
+    names = [name or "" for name in header[: len(fields)]]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"{path}: the header has {', '.join(map(repr, repeated))} more than once; rename the "
+            "columns, or set the reader's option enforceSchema to true, which tells columns by "
+            f"their place alone (they are then {', '.join(field.name for field in fields)})"
+        )
+    return [StructField(name, StringType()) for name in names]
 
 
 def mapped(rows: DataFrame, source: Source, limits: Limits) -> DataFrame:
@@ -102,12 +134,15 @@ def mapped(rows: DataFrame, source: Source, limits: Limits) -> DataFrame:
     Raises ConfigurationError when an expression of the source does not fit the log.
     """
     parsed = _evaluated(rows, source)
+    moment = F.col("ordered_at")
+    if isinstance(parsed.schema["ordered_at"].dataType, StringType):
+        moment = F.when(moment.rlike(_STARTS_WITH_DAY), moment)
     typed = parsed.select(
         "_file",
         "_source_row",
         "_corrupt",
         "customer_id",
-        F.col("ordered_at").try_cast("timestamp").alias("ordered_at"),
+        moment.try_cast("timestamp").alias("ordered_at"),
         F.col("amount").try_cast("double").alias("_amount_double"),
         F.col("amount").try_cast("decimal(38,6)").alias("_amount"),
         F.col("order_id"),
@@ -160,10 +195,13 @@ def mapped(rows: DataFrame, source: Source, limits: Limits) -> DataFrame:
 
 
 def _reasons(limits: Limits, duplicate: Column) -> Column:
-    money = F.col("_amount_double")
+    money, kind = F.col("_amount_double"), F.col("kind")
+    size = F.abs(money)  # NaN is above every number, also above infinity
+    usable = size <= limits.max_amount
     checks = [
         (F.col("_corrupt"), "the line is malformed"),
         (_blank("customer_id"), "customer_id is missing"),
+        (F.contains("customer_id", F.lit(_UNDECODED)), "customer_id has bytes that are not UTF-8"),
         (_blank("order_id"), "order_id is missing"),
         (F.col("ordered_at").isNull(), "ordered_at is missing or not a date"),
         (
@@ -171,17 +209,14 @@ def _reasons(limits: Limits, duplicate: Column) -> Column:
             "ordered_at is before the first day allowed",
         ),
         (F.col("ordered_on") > F.lit(limits.last_day), "ordered_at is after the end of the log"),
-        (money.isNull() | F.isnan(money), "amount is missing or not a number"),
-        (F.abs(money) == float("inf"), "amount is infinite"),
         (
-            (F.abs(money) > limits.max_amount) & (F.abs(money) < float("inf")),
-            "amount is above max_amount",
+            money.isNull() | F.isnan(money) | (usable & F.col("amount").isNull()),
+            "amount is missing or not a number",
         ),
-        (
-            F.col("kind").isNull() | ~F.col("kind").isin(*KINDS),
-            "kind is none of " + ", ".join(KINDS),
-        ),
-        ((F.col("kind") == "purchase") & (money < 0), "a purchase has a negative amount"),
+        (size == float("inf"), "amount is infinite"),
+        (~usable & (size < float("inf")), "amount is above max_amount"),
+        (kind.isNull() | ~kind.isin(*KINDS), "kind is none of " + ", ".join(KINDS)),
+        ((kind == "purchase") & (money < 0), "a purchase has a negative amount"),
         (~_blank("_raw_quantity") & F.col("quantity").isNull(), "quantity is not a number"),
         (~_blank("_raw_discount") & F.col("discount").isNull(), "discount is not a number"),
         (duplicate, "an exact duplicate of another row"),
@@ -190,24 +225,17 @@ def _reasons(limits: Limits, duplicate: Column) -> Column:
 
 
 def _blank(column: str) -> Column:
-    return F.col(column).isNull() | (F.trim(F.col(column).cast("string")) == "")
+    return F.col(column).isNull() | (F.btrim(F.col(column), F.lit(_BLANKS)) == "")
 
 
 def _is_repeat() -> Column:
-    same = Window.partitionBy("_source_row").orderBy(F.lit(1))
+    same = Window.partitionBy("_source_row").orderBy("_file")
     return F.row_number().over(same) > 1
 
 
 def _evaluated(rows: DataFrame, source: Source) -> DataFrame:
-    present = rows.columns
-    raw = [name for name in present if name not in (CORRUPT, "_file")]
-    as_json = F.to_json(F.struct(*[F.col(f"`{n}`") for n in raw]), {"ignoreNullFields": "false"})
-    corrupt = F.col(CORRUPT) if CORRUPT in present else F.lit(None).cast("string")
-    columns = [
-        (F.col("_file") if "_file" in present else F.lit(None).cast("string")).alias("_file"),
-        F.coalesce(corrupt, as_json).alias("_source_row"),
-        corrupt.isNotNull().alias("_corrupt"),
-    ]
+    """The source's expressions, as text except for `ordered_at`, beside the row as it came."""
+    raw = _as_it_came(rows.columns)
     expressions = {
         "customer_id": source.columns.customer_id,
         "ordered_at": source.columns.ordered_at,
@@ -215,42 +243,77 @@ def _evaluated(rows: DataFrame, source: Source) -> DataFrame:
         "kind": source.kind,
         **{name: getattr(source.columns, name) for name in OPTIONAL},
     }
-    texts = {"ordered_at"}
-    for name, expression in expressions.items():
-        if expression is None:
-            columns.append(F.lit(None).cast("string").alias(name))
-            continue
-        value = F.expr(expression)
-        checked = _checked(rows, value, name, expression, source)
-        columns.append((checked if name in texts else checked.cast("string")).alias(name))
-    return rows.select(columns)
-
-
-def _checked(rows: DataFrame, value: Column, name: str, sql: str, source: Source) -> Column:
     try:
-        rows.select(value.alias(name)).schema  # noqa: B018 - asks Spark to analyse it
-    except (AnalysisException, ParseException) as problem:
-        said = str(problem.getMessage() or problem).split("\n")[0]
-        have = ", ".join(c for c in rows.columns if not c.startswith("_"))
+        values = [_value(name, sql) for name, sql in expressions.items()]
+        parsed = rows.select(*raw, *values)
+        moment = parsed.schema["ordered_at"].dataType
+    except AnalysisException as problem:
+        for name, sql in expressions.items():
+            _checked(rows, raw, name, sql, source)
+        raise ConfigurationError(f"source {source.name}: {_said(problem)}") from None
+    if isinstance(moment, NumericType):
         raise ConfigurationError(
-            f"source {source.name}, {name}: {sql!r} does not fit the log: {said} "
-            f"(the log has the columns {have})"
+            f"source {source.name}, ordered_at: {expressions['ordered_at']!r} is a number; say "
+            "what it counts, with timestamp_seconds(...) or timestamp_millis(...), or how it is "
+            "written, as in to_date(cast(... as string), 'yyyyMMdd')"
+        )
+    return parsed
+
+
+def _as_it_came(present: list[str]) -> list[Column]:
+    names = [name.replace("`", "``") for name in present if name not in (CORRUPT, "_file")]
+    as_json = F.to_json(F.struct(*[F.col(f"`{n}`") for n in names]), {"ignoreNullFields": "false"})
+    corrupt = F.col(CORRUPT) if CORRUPT in present else F.lit(None).cast("string")
+    return [
+        (F.col("_file") if "_file" in present else F.lit(None).cast("string")).alias("_file"),
+        F.coalesce(corrupt, as_json).alias("_source_row"),
+        corrupt.isNotNull().alias("_corrupt"),
+    ]
+
+
+def _value(name: str, sql: str | None) -> Column:
+    if sql is None:
+        return F.lit(None).cast("string").alias(name)
+    # Inside coalesce no expression can make several rows of one.
+    value = F.coalesce(F.expr(sql))
+    return value.alias(name) if name == "ordered_at" else value.cast("string").alias(name)
+
+
+def _checked(
+    rows: DataFrame, beside: list[Column], name: str, sql: str | None, source: Source
+) -> None:
+    try:
+        rows.select(*beside, _value(name, sql)).schema  # noqa: B018 - asks Spark to analyse it
+    except AnalysisException as problem:
+        have = ", ".join(c for c in rows.columns if c not in (CORRUPT, "_file"))
+        raise ConfigurationError(
+            f"source {source.name}, {name}: {sql!r} does not fit the log: {_said(problem)} "
+            f"(the log has the columns {have or 'none'})"
         ) from None
-    return value
+
+
+def _said(problem: Exception) -> str:
+    """Spark's first line, without its codes."""
+    return re.sub(r"^\[[\w.]+\] |\s*SQLSTATE: \w+.*", "", str(problem).strip().split("\n")[0])
 
 
 def _skipped(rows: DataFrame, source: Source) -> DataFrame:
     if source.skip is None:
         return rows
-    dropped = _checked(rows, F.expr(source.skip), "skip", source.skip, source)
-    return rows.where(~F.coalesce(dropped, F.lit(False)))
+    _checked(rows, [], "skip", source.skip, source)
+    return rows.where(~F.coalesce(F.expr(source.skip).cast("boolean"), F.lit(False)))
 
 
 def _loaded(load: Callable[[], DataFrame], path: str | None) -> DataFrame:
     try:
-        return load()
-    except AnalysisException as problem:
+        rows = load()
+        rows.schema  # noqa: B018 - Spark Connect looks at the log only now
+        return rows
+    except (AnalysisException, IllegalArgumentException) as problem:
         if "PATH_NOT_FOUND" in str(problem):
             raise InputError(f"{path}: no such file or folder") from None
-        said = str(problem.getMessage() or problem).split("\n")[0]
-        raise InputError(f"{path}: {said}") from None
+        if "UNABLE_TO_INFER_SCHEMA" in str(problem):
+            raise InputError(
+                f"{path}: no rows; Spark reads no file whose name begins with _ or ."
+            ) from None
+        raise InputError(f"{path}: {_said(problem)}") from None
