@@ -1,54 +1,48 @@
-"""Weekends and public holidays: which days they are, and how many lie in a window."""
+"""Weekends and public holidays: how many of them lie before each day."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-from functools import cached_property
+from datetime import date
 
 import holidays
-from pyspark.sql import DataFrame, SparkSession
+import numpy as np
+import numpy.typing as npt
 
-SATURDAY = 6
+Ints = npt.NDArray[np.int64]
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday, Monday being 0
+_SATURDAY = 5
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """The days [first, last] with the public holidays of a country (none without one)."""
+    """The days from `first` up to but not including `end`, with the public holidays of a country
+    (none without one). Days between two days are differences of what lies before each.
+    """
 
     first: date
-    last: date
+    end: date
     country: str | None
 
-    @cached_property
-    def _holidays(self) -> frozenset[date]:
+    def weekends_before(self) -> Ints:
+        """By day from `first` to `end`: the Saturdays and Sundays since `first` and before it."""
+        weekday = (self._days() + _EPOCH_WEEKDAY) % 7
+        return _before(weekday >= _SATURDAY)
+
+    def holidays_before(self) -> Ints:
+        """By day from `first` to `end`: the public holidays since `first` and before it."""
         if self.country is None:
-            return frozenset()
-        years = range(self.first.year, self.last.year + 1)
-        return frozenset(holidays.country_holidays(self.country, years=years))
+            return np.zeros((self.end - self.first).days + 1, np.int64)
+        years = range(self.first.year, self.end.year + 1)
+        public = holidays.country_holidays(self.country, years=years)
+        return _before(np.isin(self._days(), [numbered(day) for day in public]))
 
-    def weekend_days(self, first: date, days: int) -> int:
-        """How many of the `days` days from `first` on are a Saturday or a Sunday."""
-        return sum(_is_weekend(first + timedelta(d)) for d in range(days))
-
-    def holiday_days(self, first: date, days: int) -> int:
-        """How many of the `days` days from `first` on are public holidays."""
-        return sum(first + timedelta(d) in self._holidays for d in range(days))
-
-    def days(self, spark: SparkSession) -> DataFrame:
-        """One row per day: `day`, `is_weekend` and `is_holiday` (0 or 1), and how many of
-        either came before it: `weekends_before`, `holidays_before`.
-        """
-        rows = []
-        weekends = public = 0
-        for offset in range((self.last - self.first).days + 1):
-            day = self.first + timedelta(offset)
-            is_weekend, is_holiday = int(_is_weekend(day)), int(day in self._holidays)
-            rows.append((day, is_weekend, is_holiday, weekends, public))
-            weekends, public = weekends + is_weekend, public + is_holiday
-        return spark.createDataFrame(
-            rows,
-            "day date, is_weekend int, is_holiday int, weekends_before int, holidays_before int",
-        )
+    def _days(self) -> Ints:
+        return np.arange(numbered(self.first), numbered(self.end))
 
 
-def _is_weekend(day: date) -> bool:
-    return day.isoweekday() >= SATURDAY
+def numbered(day: date) -> int:
+    """The day's number: days since 1970-01-01."""
+    return (day - date(1970, 1, 1)).days
+
+
+def _before(is_counted: npt.NDArray[np.bool_]) -> Ints:
+    return np.append(0, np.cumsum(is_counted, dtype=np.int64))

@@ -11,7 +11,7 @@ from features.catalogue import catalogue
 from features.customer_days import CUSTOMER_DAYS, customer_days
 from features.labels import labels, matured
 from features.snapshots import training_dates
-from features.windows import Snapshots, customer_features, vocabulary
+from features.windows import Snapshots, customer_features
 from jobs.console import console, handled, say, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 from lake.contracts import FEATURES, LABELS
@@ -56,7 +56,7 @@ def build_features(job: Job, span: LogSpan) -> Built:
     )
     features = catalogue(snapshots.windows, horizon)
     contract = FEATURES.with_columns([feature.column() for feature in features])
-    frame = customer_features(days, snapshots, vocabulary(days))
+    frame = customer_features(days, snapshots)
     job.lake.replace(contract, frame, dated("as_of", dates))
     job.lake.set_properties("features", made_with(job))
     if training:

@@ -17,6 +17,7 @@ import typer
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -75,7 +76,7 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
 
 def say(text: str) -> None:
     """A line of progress."""
-    console.print(f"  [dim]{escape(text)}[/dim]")
+    console.print(f"  [dim]{escape(text)}[/dim]", soft_wrap=True)
 
 
 @contextmanager
@@ -93,7 +94,9 @@ def step(title: str) -> Iterator[None]:
 
 def show(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table; numbers to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD
+    )
     body = [[_text(cell) for cell in row] for row in rows]
     for index, name in enumerate(header):
         numeric = all(_is_number(row[index]) for row in body)

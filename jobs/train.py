@@ -20,17 +20,17 @@ from models import training
 from models.registry import register
 from models.training import Evaluation, TrainingResult, training_snapshots
 
-SHOWN = (
-    "roc_auc",
-    "pr_auc",
-    "log_loss",
-    "brier",
-    "ece",
-    "top_decile_lift",
-    "f1",
-    "precision",
-    "recall",
-)
+SHOWN = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "log_loss": "log loss",
+    "brier": "Brier",
+    "ece": "ECE",
+    "top_decile_lift": "lift 10%",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+}
 
 
 def train(job: Job, span: LogSpan) -> TrainingResult:
@@ -90,7 +90,7 @@ def show_trained(job: Job, result: TrainingResult) -> None:
     for title, part in (("Cross-validated", "cross_validated"), ("Held out", "held_out")):
         show(
             title,
-            ["model", *SHOWN],
+            ["model", *SHOWN.values()],
             [
                 [("* " if e.name == champion.name else "  ") + e.name]
                 + [getattr(e, part)[metric] for metric in SHOWN]

@@ -73,10 +73,8 @@ class Lake:
         same frame again leaves the same table. Every row of the frame must fulfil `where`.
         """
         self._create(table)
-        rows = table.select(frame)
-        if table.partitioned_by:  # else every task would write a file into every partition
-            rows = rows.hint("rebalance", *table.partitioned_by)
-        writer = rows.write.format("delta").mode("overwrite").partitionBy(*table.partitioned_by)
+        rows = table.select(frame).write.format("delta").mode("overwrite")
+        writer = rows.partitionBy(*table.partitioned_by)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         if where is None:
             writer = writer.option("overwriteSchema", "true")

@@ -30,7 +30,12 @@ class Candidate:
 
 def _logistic_regression(seed: int) -> Estimator[Any]:
     return LogisticRegression(
-        featuresCol=VECTOR, labelCol=LABEL, weightCol=WEIGHT, maxIter=100, standardization=False
+        featuresCol=VECTOR,
+        labelCol=LABEL,
+        weightCol=WEIGHT,
+        maxIter=100,
+        tol=1e-5,
+        standardization=False,
     )
 
 

@@ -23,6 +23,8 @@ MISSING = -1.0
 # More texts than this share the place of the unseen ones.
 MAX_TEXTS = 50
 OTHER = "(other)"
+# Days between the first and the last date from which a season can be learned, of any step.
+A_YEAR = 330
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,25 @@ class Inputs:
 
 
 def chosen_inputs(snapshots: DataFrame, numeric: Sequence[str], texts: Sequence[str]) -> Inputs:
-    """Those of the columns that vary in the snapshots; the others can teach a model nothing."""
-    extremes = snapshots.agg(
+    """Those of the columns that vary in the snapshots; the others can teach a model nothing.
+
+    What is the same for everybody on a date (its month, the holidays ahead) is left out unless
+    the dates cover a year: on fewer dates it tells them apart instead of the seasons, and a later
+    date is one that no model has seen.
+    """
+    by_date = snapshots.groupBy("as_of").agg(
         *[F.min(name).alias(f"min_{name}") for name in numeric],
         *[F.max(name).alias(f"max_{name}") for name in numeric],
-    ).collect()[0]
-    varying = tuple(n for n in numeric if extremes[f"min_{n}"] != extremes[f"max_{n}"])
-    return Inputs(varying, {name: known for name in texts if (known := _frequent(snapshots, name))})
+    )
+    dates = by_date.collect()
+    covered = (max(row["as_of"] for row in dates) - min(row["as_of"] for row in dates)).days
+    of_customers = {n for n in numeric for row in dates if row[f"min_{n}"] != row[f"max_{n}"]}
+    of_dates = {n for n in numeric if len({row[f"min_{n}"] for row in dates}) > 1} - of_customers
+    varying = of_customers | (of_dates if covered >= A_YEAR else set())
+    return Inputs(
+        tuple(name for name in numeric if name in varying),
+        {name: known for name in texts if (known := _frequent(snapshots, name))},
+    )
 
 
 def _frequent(snapshots: DataFrame, name: str) -> tuple[str, ...]:
@@ -67,7 +81,7 @@ def for_trees(inputs: Inputs) -> list[Stage]:
 
 
 def for_linear(inputs: Inputs) -> list[Stage]:
-    """Numbers on a log scale, the missing ones as the median, then standardised; text one-hot.
+    """Numbers on a log scale, the missing ones as the mean, then standardised; text one-hot.
 
     Counts, days and money are skewed to the right and never far below 0, so
     sign(x) * log(1 + |x|) makes them comparable.
@@ -79,7 +93,7 @@ def for_linear(inputs: Inputs) -> list[Stage]:
     numbers = [f"x_{n}" for n in inputs.numeric]
     return [
         _selected([*logged, *_texts(inputs)]),
-        Imputer(inputCols=numbers, outputCols=numbers, strategy="median"),
+        Imputer(inputCols=numbers, outputCols=numbers, strategy="mean"),
         *_one_hot(inputs),
         _assembled(inputs, "assembled_features"),
         StandardScaler(inputCol="assembled_features", outputCol=VECTOR, withMean=True),

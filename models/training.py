@@ -6,6 +6,7 @@ on all matured dates, and calibrated on out-of-fold and held-out predictions tog
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -127,7 +128,7 @@ def train(
     tuning_rows = table.where(F.col("as_of").isin(list(tuning)))
     judged = table.where(F.col("as_of") == F.lit(held_out))
     inputs = chosen_inputs(tuning_rows, numeric, texts)
-    report(f"{len(inputs.names)} of {len(numeric) + len(texts)} features vary and are used")
+    report(f"{len(inputs.names)} of {len(numeric) + len(texts)} features can teach something")
     try:
         tuned = [
             _tune(CANDIDATES[name], grid, tuning_rows, judged, inputs, ratio, settings, report)
@@ -190,6 +191,7 @@ def _tune(
     settings: TrainingSettings,
     report: Report,
 ) -> Tuned:
+    started = time.monotonic()
     preparation = Pipeline(stages=candidate.preparation(inputs)).fit(tuning)
     prepared = preparation.transform(tuning).select("as_of", FOLD, LABEL, WEIGHT, VECTOR).persist()
     try:
@@ -218,7 +220,7 @@ def _tune(
     report(
         f"{candidate.name}: {len(scores)} grid points x {settings.folds} folds, best {shown}; "
         f"ROC-AUC cross-validated {evaluation.cross_validated['roc_auc']:.4f}, "
-        f"held out {evaluation.held_out['roc_auc']:.4f}"
+        f"held out {evaluation.held_out['roc_auc']:.4f}; {time.monotonic() - started:.0f} s"
     )
     return Tuned(candidate, parameters, evaluation, _merged(out_of_fold, raw_held_out))
 

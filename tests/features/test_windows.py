@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from features.catalogue import catalogue
 from features.customer_days import customer_days
-from features.windows import Snapshots, customer_features, vocabulary
+from features.windows import Snapshots, customer_features
 from tests.features import oracle
 from tests.features.oracle import Line, line, random_log, transactions
 
@@ -107,7 +107,7 @@ def engine(
     days = customer_days(log if partitions is None else log.repartition(partitions))
     log_start = min(entry["ordered_on"] for entry in lines)
     snapshots = Snapshots(tuple(as_ofs), windows, horizon, log_start, country)
-    rows = [row.asDict() for row in customer_features(days, snapshots, vocabulary(days)).collect()]
+    rows = [row.asDict() for row in customer_features(days, snapshots).collect()]
     keyed = {(row.pop("customer_id"), row.pop("as_of")): row for row in rows}
     assert len(keyed) == len(rows)
     return keyed
@@ -402,8 +402,7 @@ def test_trap_partitions_neither_duplicate_nor_lose_rows(spark):
 def test_the_log_is_exchanged_exactly_once_for_all_windows_and_dates(spark, as_ofs):
     log = transactions(spark, LOG)
     snapshots = Snapshots(tuple(as_ofs), (7, 30, 90, 180, 365), 30, dt.date(2018, 2, 1), "GB")
-    values = vocabulary(customer_days(log))
-    exchanges = exchanges_of(customer_features(customer_days(log), snapshots, values))
+    exchanges = exchanges_of(customer_features(customer_days(log), snapshots))
     assert len(exchanges) == 1
     assert re.match(r"hashpartitioning\(customer_id#\d+, \d+\), REPARTITION_BY_COL", exchanges[0])
 

@@ -29,7 +29,6 @@ spark:
   master: local[2]
   config:
     spark.driver.memory: 1g
-    spark.driver.extraJavaOptions: -XX:TieredStopAtLevel=1
     spark.sql.shuffle.partitions: 2
     spark.ui.enabled: false
     spark.ui.showConsoleProgress: false

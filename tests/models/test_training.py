@@ -172,3 +172,10 @@ def test_inputs_that_do_not_vary_are_left_out(snapshots):
 def test_unseen_and_hostile_texts_are_scored(spark, snapshots, result):
     strange = snapshots.limit(3).withColumn("favourite", F.lit("it's \\ new ☕"))
     assert result.champion.pipeline.transform(strange).count() == 3
+
+
+def test_what_only_tells_dates_apart_is_used_from_a_year_of_dates_on(snapshots):
+    of_date = snapshots.withColumn("month", F.month("as_of"))
+    assert chosen_inputs(of_date, ["signal", "month"], []).numeric == ("signal",)
+    year = of_date.withColumn("as_of", F.add_months("as_of", F.col("month") * 3))
+    assert chosen_inputs(year, ["signal", "month"], []).numeric == ("signal", "month")

@@ -1,0 +1,420 @@
+"""Customer-days to the aggregates of every window and as-of date, many customers at once.
+
+Days are numbered from 1970-01-01. A *history* is the rows of one kind (orders, returns, one
+category of one customer) in the order of their days. A binary search finds where a window begins
+and ends in a history; every sum is then a difference of two prefix sums. All sums are of whole
+numbers, so that they are exact and do not depend on which customers share a batch.
+
+This module knows numpy and Arrow only: Spark sends it to the workers as it is.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Ints = npt.NDArray[np.int64]
+
+ORDER_COUNTS = ("orders", "lines", "active_days", "weekend_orders", "holiday_orders")
+ORDER_AMOUNTS = ("units_thousandths", "revenue_cents", "discount_cents")
+RETURN_COUNTS = ("returns", "cancellations")
+RETURN_AMOUNTS = ("returned_cents", "cancelled_cents")
+LAST_YEAR = ("orders", "revenue_cents")
+PROFILE = (*(f"weekday_{n}" for n in range(1, 8)), *(f"month_{n}" for n in range(1, 13)))
+HALF_LIVES = (30, 90)
+DECAY_UNIT = 2**20
+SQUARES_UNIT = 2**32
+DAYS_OF_YEAR = 365
+# Snapshots that a batch of the result holds, about, and customer-days that make it.
+BATCH_ROWS = 40_000
+INPUT_ROWS = 200_000
+_BEFORE_ALL, _AFTER_ALL = -(2**30), 2**30
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The dates, windows and calendar of a set of snapshots, as numbers."""
+
+    as_ofs: Ints
+    windows: tuple[int, ...]
+    horizon_days: int
+    log_start: int
+    calendar_start: int
+    # By day from calendar_start on: how many weekend days and holidays lie before it.
+    weekends_before: Ints
+    holidays_before: Ints
+
+    def schema(self) -> dict[str, str]:
+        """The columns of the result and their Spark SQL types: one row per snapshot."""
+        names = [*[f"{days}d" for days in self.windows], "lifetime"]
+        counts = (*ORDER_COUNTS, *RETURN_COUNTS, "active_months", "category_diversity")
+        amounts = (*ORDER_AMOUNTS, *RETURN_AMOUNTS, "max_order_cents")
+        windowed = {
+            f"{measure}_{name}": type_
+            for name in names
+            for type_, measures in (
+                ("int", (*counts, "days", "weekend_days", "holiday_days")),
+                ("bigint", amounts),
+                ("double", ("order_cents_squared",)),
+            )
+            for measure in measures
+        }
+        return {
+            "customer_id": "string",
+            "as_of": "date",
+            **windowed,
+            **{f"{name}_lifetime": "int" for name in (*PROFILE, "gaps")},
+            **{f"{name}_lifetime": "bigint" for name in ("gap_days", "gap_days_squared")},
+            **dict.fromkeys(("first_day", "last_day"), "date"),
+            **dict.fromkeys(("day_2nd_last", "day_3rd_last", "day_5th_last"), "date"),
+            **{f"orders_decayed_{life}": "bigint" for life in HALF_LIVES},
+            **{f"{measure}_last_year": "bigint" for measure in LAST_YEAR},
+            **dict.fromkeys(("favourite_category", "favourite_payment_method"), "string"),
+            **dict.fromkeys(("favourite_category_orders", "category_orders_lifetime"), "bigint"),
+            **dict.fromkeys(("log_days", "horizon_weekend_days", "horizon_holiday_days"), "int"),
+        }
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The aggregates of a partition of customer-days, sorted by customer and day.
+
+        `position` numbers each customer's rows from 1.
+        """
+        types = {"int": pa.int32(), "bigint": pa.int64(), "double": pa.float64()}
+        arrow = {**types, "date": pa.date32(), "string": pa.string()}
+        schema = pa.schema([(name, arrow[type_]) for name, type_ in self.schema().items()])
+        customers = max(1, BATCH_ROWS // len(self.as_ofs))
+        for days in _whole_customers(batches, customers):
+            columns = self._aggregates(days)
+            yield pa.RecordBatch.from_arrays(
+                [_column(columns[field.name], field.type) for field in schema], schema=schema
+            )
+
+    def _aggregates(self, days: pa.Table) -> dict[str, Any]:
+        first_rows = np.flatnonzero(_numbers(days, "position") == 1)
+        lengths = np.diff(np.append(first_rows, days.num_rows))
+        of_customer = np.repeat(np.arange(len(first_rows)), lengths)
+        day = _numbers(days, "day")
+
+        orders = _numbers(days, "orders")
+        bought = np.flatnonzero(orders > 0)
+        history = _Histories(of_customer[bought], day[bought], len(first_rows))
+        ends = history.before(self.as_ofs)
+        who, when = np.nonzero(ends > history.starts[:, None])
+        snapshots = _Snapshots(who, when, self.as_ofs[when])
+        result = {
+            "customer_id": days["customer_id"].combine_chunks().take(pa.array(first_rows[who])),
+            "as_of": snapshots.as_of,
+            **self._order_aggregates(days, bought, history, snapshots),
+            **self._return_aggregates(days, of_customer, day, len(first_rows), snapshots),
+            **self._constants(when),
+        }
+        for column, name in (("categories", "category"), ("payment_methods", "payment_method")):
+            facets = _Facets(days[column], of_customer, day)
+            result |= facets.favourites(name, self.as_ofs, snapshots)
+            if name == "category":
+                result |= facets.diversity(self.as_ofs, self.windows, snapshots)
+        first_day, as_of = result["first_day"], snapshots.as_of
+        return result | {
+            "days_lifetime": as_of - first_day,
+            "weekend_days_lifetime": self._days_between(self.weekends_before, first_day, as_of),
+            "holiday_days_lifetime": self._days_between(self.holidays_before, first_day, as_of),
+        }
+
+    def _order_aggregates(
+        self, days: pa.Table, bought: Ints, history: "_Histories", snapshots: "_Snapshots"
+    ) -> dict[str, Any]:
+        values = {
+            name: _numbers(days, name)[bought]
+            for name in (*ORDER_COUNTS[:2], *ORDER_AMOUNTS, "max_order_cents")
+        }
+        offset = history.day - self.calendar_start
+        for name, before in (
+            ("weekend_orders", self.weekends_before),
+            ("holiday_orders", self.holidays_before),
+        ):
+            values[name] = values["orders"] * (before[offset + 1] - before[offset])
+        values["active_days"] = np.ones_like(history.day)
+        # In two halves of whole numbers: a difference of prefix sums of doubles is not exact.
+        squares = days["order_cents_squared"].to_numpy()[bought]
+        high = np.floor(squares / SQUARES_UNIT)
+        values["squares_high"] = high.astype(np.int64)
+        values["squares_low"] = (squares - high * SQUARES_UNIT).astype(np.int64)
+        month = (history.day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
+        is_first = history.is_first
+        values["new_months"] = (is_first | (month != np.roll(month, 1))).astype(np.int64)
+
+        end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
+        sums = {name: _PrefixSums(numbers) for name, numbers in values.items()}
+        maximum = _RangeMaximum(values["max_order_cents"], int((end - start).max(initial=1)))
+        result: dict[str, Any] = {}
+        for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]:
+            for measure in (*ORDER_COUNTS, *ORDER_AMOUNTS):
+                result[f"{measure}_{name}"] = sums[measure](begin, end)
+            result[f"order_cents_squared_{name}"] = (
+                sums["squares_high"](begin, end) * float(SQUARES_UNIT)
+                + sums["squares_low"](begin, end)
+            )  # fmt: skip
+            # The month in which the window begins is new to the window, if not to the history.
+            inside = begin < end
+            entered = inside & (np.append(values["new_months"], 1)[begin] == 0)
+            result[f"active_months_{name}"] = sums["new_months"](begin, end) + entered
+            largest = maximum(begin, end)
+            result[f"max_order_cents_{name}"] = pa.array(largest, mask=~inside)
+
+        gap = np.where(is_first, 0, history.day - np.roll(history.day, 1))
+        weekday, month_of_year = (history.day + 3) % 7 + 1, month % 12 + 1
+        lifetime = {
+            "gap_days": gap,
+            "gap_days_squared": gap * gap,
+            "gaps": (~is_first).astype(np.int64),
+            **{f"weekday_{n}": values["orders"] * (weekday == n) for n in range(1, 8)},
+            **{f"month_{n}": values["orders"] * (month_of_year == n) for n in range(1, 13)},
+        }
+        for name, numbers in lifetime.items():
+            result[f"{name}_lifetime"] = _PrefixSums(numbers)(start, end)
+        result |= {"first_day": history.day[start], "last_day": history.day[end - 1]}
+        for name, back in (("2nd", 2), ("3rd", 3), ("5th", 5)):
+            known = end - start >= back
+            place = np.where(known, end - back, 0)
+            result[f"day_{name}_last"] = pa.array(history.day[place], mask=~known)
+        a_year_ago = snapshots.as_of - DAYS_OF_YEAR
+        begin = history.position(snapshots.who, a_year_ago)
+        until = history.position(
+            snapshots.who, np.minimum(a_year_ago + self.horizon_days, snapshots.as_of)
+        )
+        for measure in LAST_YEAR:
+            result[f"{measure}_last_year"] = sums[measure](begin, until)
+        return result | self._decayed(values["orders"], history, snapshots, end)
+
+    def _decayed(
+        self, orders: Ints, history: "_Histories", snapshots: "_Snapshots", end: Ints
+    ) -> dict[str, Ints]:
+        """Orders of the longest window, weighed by half for every half-life of age."""
+        longest = self.windows[-1]
+        begin = history.position(snapshots.who, snapshots.as_of - longest)
+        counts = end - begin
+        bounds = np.append(0, np.cumsum(counts))
+        row = np.arange(bounds[-1]) + np.repeat(begin - bounds[:-1], counts)
+        age = np.repeat(snapshots.as_of, counts) - history.day[row]
+        ages = np.arange(longest + 1)
+        return {
+            f"orders_decayed_{life}": _PrefixSums(
+                orders[row] * np.rint(DECAY_UNIT * 0.5 ** (ages / life)).astype(np.int64)[age]
+            )(bounds[:-1], bounds[1:])
+            for life in HALF_LIVES
+        }
+
+    def _return_aggregates(
+        self,
+        days: pa.Table,
+        of_customer: Ints,
+        day: Ints,
+        customers: int,
+        snapshots: "_Snapshots",
+    ) -> dict[str, Ints]:
+        values = {name: _numbers(days, name) for name in (*RETURN_COUNTS, *RETURN_AMOUNTS)}
+        booked = np.flatnonzero((values["returns"] > 0) | (values["cancellations"] > 0))
+        history = _Histories(of_customer[booked], day[booked], customers)
+        end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
+        sums = {name: _PrefixSums(numbers[booked]) for name, numbers in values.items()}
+        return {
+            f"{measure}_{name}": total(begin, end)
+            for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]
+            for measure, total in sums.items()
+        }
+
+    def _begins(self, history: "_Histories", snapshots: "_Snapshots") -> list[tuple[str, Ints]]:
+        """Where each window begins in a snapshot's history."""
+        return [
+            (f"{days}d", history.before(self.as_ofs - days)[snapshots.at]) for days in self.windows
+        ]
+
+    def _constants(self, when: Ints) -> dict[str, Ints]:
+        """What the calendar says of the windows of an as-of date and of its horizon."""
+        weekends, holidays = self.weekends_before, self.holidays_before
+        horizon_end = self.as_ofs + self.horizon_days
+        by_date = {
+            "log_days": self.as_ofs - self.log_start,
+            "horizon_weekend_days": self._days_between(weekends, self.as_ofs, horizon_end),
+            "horizon_holiday_days": self._days_between(holidays, self.as_ofs, horizon_end),
+        }
+        for days in self.windows:
+            begin = self.as_ofs - days
+            by_date |= {
+                f"days_{days}d": np.full_like(self.as_ofs, days),
+                f"weekend_days_{days}d": self._days_between(weekends, begin, self.as_ofs),
+                f"holiday_days_{days}d": self._days_between(holidays, begin, self.as_ofs),
+            }
+        return {name: numbers[when] for name, numbers in by_date.items()}
+
+    def _days_between(self, before: Ints, first: Ints, end: Ints) -> Ints:
+        return before[end - self.calendar_start] - before[first - self.calendar_start]
+
+
+@dataclass(frozen=True)
+class _Snapshots:
+    """The rows of the result: which customer of the batch, which date, and that date's day."""
+
+    who: Ints
+    when: Ints
+    as_of: Ints
+
+    @property
+    def at(self) -> tuple[Ints, Ints]:
+        """To pick a snapshot's value of an array by customer and date."""
+        return self.who, self.when
+
+
+class _Histories:
+    """The rows of owners (customers, or a category of one), sorted by owner and day."""
+
+    def __init__(self, owner: Ints, day: Ints, owners: int) -> None:
+        self.day = day
+        self._low = int(day.min(initial=0)) - 1
+        self._span = int(day.max(initial=0)) - self._low + 2
+        self._keys = owner * self._span + (day - self._low)
+        self.starts = self.position(np.arange(owners), np.full(owners, _BEFORE_ALL))
+        self.ends = self.position(np.arange(owners), np.full(owners, _AFTER_ALL))
+        self.is_first = np.zeros(len(day), dtype=bool)
+        self.is_first[self.starts[self.starts < self.ends]] = True
+        self._owners = np.arange(owners)
+
+    def position(self, owner: Ints, day: Ints) -> Ints:
+        """The place of the owner's first row on that day or later."""
+        offset = np.clip(day - self._low, 0, self._span - 1)
+        return np.asarray(np.searchsorted(self._keys, owner * self._span + offset), np.int64)
+
+    def before(self, days: Ints) -> Ints:
+        """By owner and day, the place of the owner's first row on that day or later."""
+        return self.position(self._owners[:, None], days[None, :])
+
+
+class _PrefixSums:
+    """Sums of any range of rows."""
+
+    def __init__(self, numbers: Ints) -> None:
+        self._sums = np.append(0, np.cumsum(numbers, dtype=np.int64))
+
+    def __call__(self, begin: Ints, end: Ints) -> Ints:
+        total: Ints = self._sums[end] - self._sums[begin]
+        return total
+
+
+class _RangeMaximum:
+    """The maximum of any range of at most `longest` rows, by a sparse table: the maximum of every
+    power of two of rows, of which two that overlap cover a range.
+    """
+
+    def __init__(self, numbers: Ints, longest: int) -> None:
+        levels = [np.append(numbers, 0)]
+        for level in range(int(longest).bit_length() - 1):
+            half, previous = 2**level, levels[-1]
+            later = np.append(previous[half:], np.zeros(min(half, len(previous)), np.int64))
+            levels.append(np.maximum(previous, later))
+        self._levels = np.stack(levels)
+
+    def __call__(self, begin: Ints, end: Ints) -> Ints:
+        level = np.log2(np.maximum(end - begin, 1)).astype(np.int64)
+        last = np.maximum(end - (1 << level), 0)
+        maximum: Ints = np.maximum(self._levels[level, begin], self._levels[level, last])
+        return maximum
+
+
+class _Facets:
+    """The histories of each customer's categories, or of its payment methods."""
+
+    def __init__(self, lists: pa.ChunkedArray, of_customer: Ints, day: Ints) -> None:
+        listed = lists.combine_chunks()
+        row = np.repeat(
+            np.arange(len(listed)), pc.list_value_length(listed).fill_null(0).to_numpy()
+        )
+        coded = listed.flatten().dictionary_encode()
+        rank = pc.rank(coded.dictionary, sort_keys="ascending").to_numpy() - 1
+        self._names = coded.dictionary.take(pc.sort_indices(coded.dictionary))
+        code = rank[coded.indices.to_numpy()].astype(np.int64)
+        width = max(1, len(self._names))
+        facet = of_customer[row] * width + code
+        by_facet = np.argsort(facet, kind="stable")
+        distinct, owner = np.unique(facet[by_facet], return_inverse=True)
+        self._code = distinct % width
+        customer = distinct // width
+        self._customers, self._first_facets = np.unique(customer, return_index=True)
+        self._histories = _Histories(owner, day[row[by_facet]], len(distinct))
+
+    def favourites(self, name: str, as_ofs: Ints, snapshots: _Snapshots) -> dict[str, Any]:
+        """The name in most entries before each as-of date (of equals the first by name), in how
+        many it is, and how many entries there are.
+        """
+        entries = self._histories.before(as_ofs) - self._histories.starts[:, None]
+        packed = self._over_facets(np.maximum, (entries << 32) - self._code[:, None], snapshots)
+        most = (packed + (1 << 32) - 1) >> 32
+        code = (most << 32) - packed
+        names = self._names.take(pa.array(np.where(most > 0, code, 0), mask=most == 0))
+        favourite = {f"favourite_{name}": names}
+        if name != "category":
+            return favourite
+        total = self._over_facets(np.add, entries, snapshots)
+        return favourite | {"favourite_category_orders": most, "category_orders_lifetime": total}
+
+    def diversity(
+        self, as_ofs: Ints, windows: Sequence[int], snapshots: _Snapshots
+    ) -> dict[str, Ints]:
+        """How many distinct names each window has."""
+        ends, starts = self._histories.before(as_ofs), self._histories.starts[:, None]
+        found = {f"category_diversity_{d}d": self._histories.before(as_ofs - d) for d in windows}
+        return {
+            name: self._over_facets(np.add, (begins < ends).astype(np.int64), snapshots)
+            for name, begins in [*found.items(), ("category_diversity_lifetime", starts)]
+        }
+
+    def _over_facets(self, ufunc: np.ufunc, by_facet: Ints, snapshots: _Snapshots) -> Ints:
+        """An array by facet and date to one by snapshot; 0 for customers without any facet."""
+        if not len(self._customers):
+            return np.zeros(len(snapshots.who), np.int64)
+        by_customer = ufunc.reduceat(by_facet, self._first_facets, axis=0)
+        place = np.searchsorted(self._customers, snapshots.who)
+        place = np.minimum(place, len(self._customers) - 1)
+        found = self._customers[place] == snapshots.who
+        return np.where(found, by_customer[place, snapshots.when], 0)
+
+
+def _whole_customers(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.Table]:
+    """The rows again, in tables of whole customers, at most so many each."""
+    held: list[pa.RecordBatch] = []
+    customers = rows = 0
+    for batch in batches:
+        firsts = np.flatnonzero(batch.column("position").to_numpy() == 1)
+        if len(firsts) and (customers >= most or rows >= INPUT_ROWS):
+            complete = int(firsts[-1])
+            yield from _cut(pa.Table.from_batches([*held, batch.slice(0, complete)]), most)
+            held, customers, rows = [batch.slice(complete)], 1, batch.num_rows - complete
+        else:
+            held, customers, rows = [*held, batch], customers + len(firsts), rows + batch.num_rows
+    if held:
+        yield from _cut(pa.Table.from_batches(held), most)
+
+
+def _cut(rows: pa.Table, most: int) -> Iterator[pa.Table]:
+    firsts = np.flatnonzero(_numbers(rows, "position") == 1)
+    for begin, end in pairwise([*firsts[::most].tolist(), rows.num_rows]):
+        if end > begin:
+            yield rows.slice(begin, end - begin)
+
+
+def _numbers(rows: pa.Table, name: str) -> Ints:
+    column = rows[name]
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.int32())
+    return np.asarray(column.fill_null(0).to_numpy(), np.int64)
+
+
+def _column(values: Any, type_: pa.DataType) -> pa.Array:
+    array = values if isinstance(values, pa.Array) else pa.array(values)
+    if pa.types.is_date(type_):
+        return array.cast(pa.int32()).cast(type_)
+    return array.cast(type_)
