@@ -1,6 +1,6 @@
 """`repurchase run`: the whole job, from a log to scores."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import typer
 
@@ -10,15 +10,16 @@ from jobs.console import console, handled, step
 from jobs.ingest import ingest, show_ingested
 from jobs.options import AsOf, Env, InputPath, Job, LakeDir, Set, SourceFile, log_span, open_job
 from jobs.score import score, show_scored
-from jobs.train import show_trained, train
+from jobs.train import dates_to_learn_from, show_trained, train
 
 
-def run(job: Job, source: Source, path: str | None, as_of: datetime | None = None) -> None:
+def run(job: Job, source: Source, path: str | None, as_of: datetime | date | None = None) -> None:
     """Ingest, build features, train, evaluate and score, telling each step's result."""
     with step(f"1/4 Ingest {path or source.name}"):
         ingested = ingest(job, source, path)
     show_ingested(job, ingested)
     span = log_span(job, as_of)
+    dates_to_learn_from(job, span)  # a log too short says so before the long work
     with step(f"2/4 Build features as of {span.as_of}"):
         built = build_features(job, span)
         show_built(built)

@@ -33,12 +33,14 @@ SHOWN = {
 }
 
 
-def train(job: Job, span: LogSpan) -> TrainingResult:
-    """Tune, judge and refit on the matured snapshots; register the champion for `as_of`."""
+def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], list[date]]:
+    """All training dates, of which the last is held out, and those of them that tune.
+
+    Raises InputError when the log is too short for both.
+    """
     wanted = job.settings.snapshots
     dates = dates_to_train(job, span)
-    held_out = dates[-1] if dates else span.as_of
-    tuning = tuning_dates(dates, held_out, wanted.horizon_days)
+    tuning = tuning_dates(dates, dates[-1], wanted.horizon_days) if dates else []
     if not tuning:
         needed = 2 * wanted.horizon_days + max(wanted.min_history_days, 1)
         raise InputError(
@@ -46,6 +48,14 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
             f"needs {needed}: snapshots.min_history_days and two label windows of "
             f"{wanted.horizon_days} days, one to learn from and one to judge by"
         )
+    return dates, tuning
+
+
+def train(job: Job, span: LogSpan) -> TrainingResult:
+    """Tune, judge and refit on the matured snapshots; register the champion for `as_of`."""
+    wanted = job.settings.snapshots
+    dates, tuning = dates_to_learn_from(job, span)
+    held_out = dates[-1]
     features = job.lake.read("features")
     built = job.lake.properties("features")
     differing = [key for key, value in made_with(job).items() if built.get(key) != value]

@@ -41,7 +41,7 @@ training:
     random_forest: null
     gbt: null
   folds: 2
-  partitions: 2
+  partitions: 1
 """
 
 

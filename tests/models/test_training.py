@@ -177,5 +177,5 @@ def test_unseen_and_hostile_texts_are_scored(spark, snapshots, result):
 def test_what_only_tells_dates_apart_is_used_from_a_year_of_dates_on(snapshots):
     of_date = snapshots.withColumn("month", F.month("as_of"))
     assert chosen_inputs(of_date, ["signal", "month"], []).numeric == ("signal",)
-    year = of_date.withColumn("as_of", F.add_months("as_of", F.col("month") * 3))
+    year = of_date.withColumn("as_of", F.date_add("as_of", F.col("month") * 150))
     assert chosen_inputs(year, ["signal", "month"], []).numeric == ("signal", "month")
