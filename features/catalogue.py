@@ -1,6 +1,6 @@
 """Every feature: its name, what it says, and the SQL that makes it of the window aggregates.
 
-A feature's SQL reads aggregates named `<measure>_<window>` (see `features.measures`), such as
+A feature's SQL reads aggregates named `<measure>_<window>` (see `features.fold`), such as
 `orders_30d` or `revenue_cents_lifetime`, and the columns of one snapshot: `as_of`, `first_day`,
 `last_day`. In a windowed feature `{w}` stands for the window: 7d, 30d, ... or lifetime.
 To add a feature, add an entry here.

@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 
 Ints = npt.NDArray[np.int64]
 
-ORDER_COUNTS = ("orders", "lines", "active_days", "weekend_orders", "holiday_orders")
+# Columns of customer_days, and what is counted from them and the calendar.
+ORDER_COUNTS = ("orders", "lines")
+DERIVED_COUNTS = ("active_days", "weekend_orders", "holiday_orders")
 ORDER_AMOUNTS = ("units_thousandths", "revenue_cents", "discount_cents")
 RETURN_COUNTS = ("returns", "cancellations")
 RETURN_AMOUNTS = ("returned_cents", "cancelled_cents")
@@ -52,7 +54,13 @@ class Fold:
     def schema(self) -> dict[str, str]:
         """The columns of the result and their Spark SQL types: one row per snapshot."""
         names = [*[f"{days}d" for days in self.windows], "lifetime"]
-        counts = (*ORDER_COUNTS, *RETURN_COUNTS, "active_months", "category_diversity")
+        counts = (
+            *ORDER_COUNTS,
+            *DERIVED_COUNTS,
+            *RETURN_COUNTS,
+            "active_months",
+            "category_diversity",
+        )
         amounts = (*ORDER_AMOUNTS, *RETURN_AMOUNTS, "max_order_cents")
         windowed = {
             f"{measure}_{name}": type_
@@ -130,7 +138,7 @@ class Fold:
     ) -> dict[str, Any]:
         values = {
             name: _numbers(days, name)[bought]
-            for name in (*ORDER_COUNTS[:2], *ORDER_AMOUNTS, "max_order_cents")
+            for name in (*ORDER_COUNTS, *ORDER_AMOUNTS, "max_order_cents")
         }
         offset = history.day - self.calendar_start
         for name, before in (
@@ -153,7 +161,7 @@ class Fold:
         maximum = _RangeMaximum(values["max_order_cents"], int((end - start).max(initial=1)))
         result: dict[str, Any] = {}
         for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]:
-            for measure in (*ORDER_COUNTS, *ORDER_AMOUNTS):
+            for measure in (*ORDER_COUNTS, *DERIVED_COUNTS, *ORDER_AMOUNTS):
                 result[f"{measure}_{name}"] = sums[measure](begin, end)
             result[f"order_cents_squared_{name}"] = (
                 sums["squares_high"](begin, end) * float(SQUARES_UNIT)

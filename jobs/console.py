@@ -5,11 +5,14 @@ import logging
 import math
 import os
 import re
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
@@ -58,6 +61,8 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         _silence_spark()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, _interrupt)
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
@@ -136,6 +141,12 @@ def _ended(message: str, code: int) -> typer.Exit:
 
 def _debugging() -> bool:
     return bool(os.environ.get("REPURCHASE_DEBUG"))
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C: what waits for Spark then has nothing to report."""
+    logging.disable(logging.CRITICAL)
+    raise KeyboardInterrupt
 
 
 def _silence_spark() -> None:

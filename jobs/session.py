@@ -1,7 +1,11 @@
 """The Spark session of a command: the platform's, spark-submit's, Connect's, or its own."""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -50,7 +54,17 @@ def _classic(settings: SparkSettings) -> SparkSession:
             wanted = _own(wanted, settings.master)
     for key, value in wanted.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    with _own_interrupts():
+        return builder.getOrCreate()
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Ctrl-C stays what it was: PySpark's handler speaks to Spark amid another conversation."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _with_delta(config: dict[str, str]) -> dict[str, str]:
