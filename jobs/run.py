@@ -1,8 +1,12 @@
 """`repurchase run`: the whole job, from a log to scores."""
 
+import os
+import sys
 from datetime import date, datetime
+from importlib.util import find_spec
 
 import typer
+from rich.markup import escape
 
 from conf.source import Source, load_source
 from jobs.build_features import build_features, show_built
@@ -50,11 +54,17 @@ def main(
     )
     console.print("  labels, evaluations, models, scores, current_scores (the latest as_of)")
     console.print("Next, who is likeliest to order again:")
-    console.print(
-        f"  [bold]duckdb -c \"select * from delta_scan('{where}/current_scores') "
-        f'order by probability desc limit 10"[/bold]',
-        soft_wrap=True,
-    )
+    console.print(f"  [bold]{escape(_query(job))}[/bold]", soft_wrap=True, highlight=False)
+
+
+def _query(job: Job) -> str:
+    folder = job.lake.folder("current_scores")
+    if job.settings.lake.catalog_schema or not find_spec("polars") or set("\"'$`\\!") & set(folder):
+        table = job.lake.name("current_scores")
+        return f"SELECT * FROM {table} ORDER BY probability DESC LIMIT 10  -- in Spark SQL"
+    likeliest = f"pl.read_delta('{folder}')[:, :5].top_k(10, by='probability')"
+    python = os.path.relpath(sys.executable)
+    return f'{python} -c "import polars as pl; print({likeliest})"'
 
 
 if __name__ == "__main__":

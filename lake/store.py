@@ -6,6 +6,7 @@ from datetime import date
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError, InputError
 from lake.contracts import Table
@@ -73,17 +74,9 @@ class Lake:
         same frame again leaves the same table. Every row of the frame must fulfil `where`.
         """
         self._create(table)
-        rows = table.select(frame).write.format("delta").mode("overwrite")
-        writer = rows.partitionBy(*table.partitioned_by)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
-        if where is None:
-            writer = writer.option("overwriteSchema", "true")
-        else:
-            writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
-        if self._schema:
-            writer.saveAsTable(self.name(table.name))
-        else:
-            writer.save(f"{self._path}/{table.name}")
+        writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
+        writer.overwrite(F.expr(where or "true"))
 
     def version(self, table: str) -> int:
         """The Delta version of the table as it is now."""

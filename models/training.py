@@ -64,6 +64,22 @@ class Tuned:
 
 
 @dataclass(frozen=True)
+class Material:
+    """What is learned from and what judges.
+
+    `learned` holds the sampled snapshots of every date, `tuning` those of the tuning dates, and
+    `judged` all of the held-out date. `share` of the customers are sampled; `ratio` is the weight
+    of a positive over that of a negative.
+    """
+
+    learned: DataFrame
+    tuning: DataFrame
+    judged: DataFrame
+    share: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class Champion:
     """The model that scores: its pipeline, calibration, threshold and what it reads."""
 
@@ -123,23 +139,21 @@ def train(
         raise ConfigurationError(
             f"training.models: unknown {', '.join(sorted(unknown))}; known: {', '.join(CANDIDATES)}"
         )
-    table, ratio = _table(snapshots, tuning, settings)
-    table = table.persist()
-    tuning_rows = table.where(F.col("as_of").isin(list(tuning)))
-    judged = table.where(F.col("as_of") == F.lit(held_out))
-    inputs = chosen_inputs(tuning_rows, numeric, texts)
+    material = _material(snapshots, held_out, tuning, settings)
+    inputs = chosen_inputs(material.tuning, numeric, texts)
     report(f"{len(inputs.names)} of {len(numeric) + len(texts)} features can teach something")
     try:
         tuned = [
-            _tune(CANDIDATES[name], grid, tuning_rows, judged, inputs, ratio, settings, report)
+            _tune(CANDIDATES[name], grid, material, inputs, settings, report)
             for name, grid in settings.models.items()
         ]
         best = _best(tuned, settings.metric)
         report(f"champion: {best.candidate.name}; refitting it with every matured date")
-        champion = _refit(best, table, inputs, ratio, settings)
+        champion = _refit(best, material, inputs, settings)
+        baseline = _recency(material, settings)
     finally:
-        table.unpersist()
-    baseline = _recency(tuning_rows, judged, settings)
+        material.learned.unpersist()
+        material.judged.unpersist()
     return TrainingResult(champion, [*[t.evaluation for t in tuned], baseline])
 
 
@@ -148,9 +162,9 @@ def raw_probability(scored: DataFrame) -> DataFrame:
     return scored.withColumn(RAW, vector_to_array(F.col("probability"))[1])
 
 
-def _table(
-    snapshots: DataFrame, tuning: Sequence[date], settings: TrainingSettings
-) -> tuple[DataFrame, float]:
+def _material(
+    snapshots: DataFrame, held_out: date, tuning: Sequence[date], settings: TrainingSettings
+) -> Material:
     counts = snapshots.groupBy((F.col("as_of") <= F.lit(max(tuning))).alias("tunes")).agg(
         F.count(F.lit(1)).alias("n"), F.sum(LABEL).alias("positives")
     )
@@ -177,23 +191,29 @@ def _table(
         # Fixed partitions in a fixed order: the same fit on a laptop and on a cluster.
         .repartition(settings.partitions, "customer_id")
         .sortWithinPartitions("customer_id", "as_of")
+        .persist()
     )
-    return table, ratio
+    return Material(
+        table,
+        table.where(F.col("as_of").isin(list(tuning))),
+        snapshots.where(F.col("as_of") == F.lit(held_out)).persist(),
+        share,
+        ratio,
+    )
 
 
 def _tune(
     candidate: Candidate,
     grid: dict[str, tuple[float, ...]],
-    tuning: DataFrame,
-    judged: DataFrame,
+    material: Material,
     inputs: Inputs,
-    ratio: float,
     settings: TrainingSettings,
     report: Report,
 ) -> Tuned:
     started = time.monotonic()
-    preparation = Pipeline(stages=candidate.preparation(inputs)).fit(tuning)
-    prepared = preparation.transform(tuning).select("as_of", FOLD, LABEL, WEIGHT, VECTOR).persist()
+    ratio = material.ratio
+    preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
+    prepared = preparation.transform(material.tuning).select(FOLD, LABEL, WEIGHT, VECTOR).persist()
     try:
         _check_folds(prepared, settings.folds)
         validated = _cross_validator(candidate, grid, settings).fit(prepared)
@@ -207,7 +227,7 @@ def _tune(
         prepared.unpersist()
     calibration = fit_platt(out_of_fold, ratio)
     threshold = _threshold(_calibrated(out_of_fold, calibration), settings.threshold)
-    ahead = validated.bestModel.transform(preparation.transform(judged))
+    ahead = validated.bestModel.transform(preparation.transform(material.judged))
     raw_held_out = _histogram(ahead, ratio)
     held_out = _calibrated(raw_held_out, calibration)
     evaluation = Evaluation(
@@ -222,7 +242,11 @@ def _tune(
         f"ROC-AUC cross-validated {evaluation.cross_validated['roc_auc']:.4f}, "
         f"held out {evaluation.held_out['roc_auc']:.4f}; {time.monotonic() - started:.0f} s"
     )
-    return Tuned(candidate, parameters, evaluation, _merged(out_of_fold, raw_held_out))
+    # One customer in the sample counts as much on the held-out date as on any other.
+    thinned = raw_held_out.assign(
+        n=raw_held_out["n"] * material.share, positives=raw_held_out["positives"] * material.share
+    )
+    return Tuned(candidate, parameters, evaluation, _merged(out_of_fold, thinned))
 
 
 def _check_folds(prepared: DataFrame, folds: int) -> None:
@@ -311,14 +335,12 @@ def _best(tuned: Sequence[Tuned], metric: str) -> Tuned:
     return max(tuned, key=merit)
 
 
-def _refit(
-    best: Tuned, table: DataFrame, inputs: Inputs, ratio: float, settings: TrainingSettings
-) -> Champion:
+def _refit(best: Tuned, material: Material, inputs: Inputs, settings: TrainingSettings) -> Champion:
     estimator = best.candidate.estimator(settings.seed)
     fixed = estimator.copy({estimator.getParam(k): _typed(v) for k, v in best.parameters.items()})
     stages = best.candidate.preparation(inputs)
-    pipeline = Pipeline(stages=[*stages, fixed]).fit(table)
-    calibration = fit_platt(best.histogram, ratio)
+    pipeline = Pipeline(stages=[*stages, fixed]).fit(material.learned)
+    calibration = fit_platt(best.histogram, material.ratio)
     threshold = _threshold(_calibrated(best.histogram, calibration), settings.threshold)
     return Champion(
         best.candidate.name,
@@ -327,7 +349,7 @@ def _refit(
         threshold,
         inputs,
         best.parameters,
-        importances(pipeline, table, inputs),
+        importances(pipeline, material.learned, inputs),
     )
 
 
@@ -358,12 +380,13 @@ def _slots(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> list[st
     return [feature(named[index]) for index in sorted(named)]
 
 
-def _recency(tuning: DataFrame, judged: DataFrame, settings: TrainingSettings) -> Evaluation:
+def _recency(material: Material, settings: TrainingSettings) -> Evaluation:
     # The logit of 1 / (1 + days) is -log(days): Platt's scaling of it is a logistic
     # regression on log recency, and ranks as recency does.
     odds = 1 / (1 + F.col("recency_days"))
     seen, ahead = (
-        score_histogram(f.select(LABEL, odds.alias("probability"))) for f in (tuning, judged)
+        score_histogram(rows.select(LABEL, odds.alias("probability")))
+        for rows in (material.tuning, material.judged)
     )
     calibration = fit_platt(seen, 1.0)
     past, held_out = _calibrated(seen, calibration), _calibrated(ahead, calibration)

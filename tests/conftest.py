@@ -1,15 +1,23 @@
-"""One real local Spark session with Delta for all tests, and the real logs where they are."""
+"""What all tests share: one local Spark session with Delta, a small log and one run of it, and the
+real logs where they are.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from conf.settings import Settings, load_settings
+from conf.source import load_source
+from jobs.options import Job
+from jobs.run import run
 from jobs.session import spark_session
 from lake.store import Lake
+from lake.synthetic import SyntheticShop, synthetic_log
 
 REAL_LOGS = {
     "online_retail": "online_retail",
@@ -17,6 +25,31 @@ REAL_LOGS = {
     "tafeng": "tafeng/ta_feng_all_months_merged.csv.gz",
 }
 SHARED = Path(os.environ.get("REPURCHASE_SHARED", Path(__file__).parents[2] / "shared"))
+
+SHOP = SyntheticShop(customers=400, days=400, seed=3)
+END = SHOP.start + timedelta(SHOP.days)
+# A day on which nothing happens, so that the log known on the morning after ends earlier.
+QUIET_DAY = END - timedelta(80)
+# Nothing but the champion differs from what the commands ship with, and all is small.
+TINY = """
+spark:
+  master: local[2]
+  config:
+    spark.driver.memory: 1g
+    spark.sql.shuffle.partitions: 2
+    spark.ui.enabled: false
+    spark.ui.showConsoleProgress: false
+    spark.databricks.delta.snapshotPartitions: 1
+features: {windows: [30, 90]}
+snapshots: {count: 6}
+training:
+  models:
+    logistic_regression: {regParam: [0.1], maxIter: [8]}
+    random_forest: null
+    gbt: null
+  folds: 2
+  partitions: 1
+"""
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +78,42 @@ def real_log() -> dict[str, str]:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"the real logs are not in {SHARED / 'data'}")
     return {name: str(SHARED / "data" / path) for name, path in REAL_LOGS.items()}
+
+
+@pytest.fixture(scope="session")
+def small_log(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic log of 400 customers and 400 days, with a quiet day."""
+    path = tmp_path_factory.mktemp("log") / "log"
+    lines = synthetic_log(spark, SHOP).where(F.to_date("ordered_at") != F.lit(QUIET_DAY))
+    lines.coalesce(2).write.parquet(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_env(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment file for trainings that take seconds."""
+    path = tmp_path_factory.mktemp("env") / "tiny.yml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_in(spark: SparkSession, tiny_env: Path) -> Callable[[Path, Path, date | None], Job]:
+    """The whole job in this process: `run_in(lake folder, log, as_of)`."""
+
+    def run_there(folder: Path, log: Path, as_of: date | None = None) -> Job:
+        job = Job(spark, Lake(spark, str(folder)), load_settings(str(tiny_env)))
+        run(job, load_source("generated"), str(log), as_of)
+        return job
+
+    return run_there
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    run_in: Callable[..., Job], small_log: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of the tables of one run of the small log; copy it before writing."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "lake"
+    run_in(folder, small_log)
+    return folder

@@ -15,8 +15,8 @@ from jobs.options import Job, log_span
 from jobs.score import score
 from jobs.train import train
 from lake.store import Lake
+from tests.conftest import END, QUIET_DAY
 from tests.jobs.commands import comparable, tables
-from tests.jobs.conftest import END, QUIET_DAY
 
 pytestmark = pytest.mark.slow
 

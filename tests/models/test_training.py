@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from conf.errors import ConfigurationError, InputError
 from conf.settings import TrainingSettings
 from models.preparation import chosen_inputs
-from models.training import FOLD, _table, train, training_snapshots
+from models.training import FOLD, _material, train, training_snapshots
 
 DATES = [date(2024, 1, 1) + timedelta(30 * k) for k in range(4)]
 HELD_OUT, TUNING = DATES[-1], DATES[:-1]
@@ -107,17 +107,19 @@ def test_balanced_weights_are_undone(snapshots):
 
 
 def test_a_customer_is_in_one_fold_on_all_dates(snapshots):
-    table, _ = _table(snapshots, TUNING, _settings(folds=5))
+    table = _material(snapshots, DATES[-1], TUNING, _settings(folds=5)).learned
     folds = table.groupBy("customer_id").agg(F.countDistinct(FOLD).alias("n"))
     assert folds.where("n > 1").count() == 0
     assert table.select(FOLD).distinct().count() == 5
 
 
 def test_thinning_keeps_all_dates_of_the_customers_it_keeps(snapshots):
-    table, _ = _table(snapshots, TUNING, _settings(max_snapshots=2000))
+    material = _material(snapshots, DATES[-1], TUNING, _settings(max_snapshots=2000))
+    table = material.learned
     per_customer = table.groupBy("customer_id").count()
     assert per_customer.where(F.col("count") != len(DATES)).count() == 0
     assert 1500 < table.count() < 2500
+    assert material.judged.count() == snapshots.where(F.col("as_of") == DATES[-1]).count()
 
 
 def test_training_twice_gives_the_same_model(snapshots, result):
