@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-fast lint format dictionary clean
+.PHONY: help setup demo test test-fast lint format quality dictionary clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ lint: setup  ## Ruff, mypy and the layers
 format: setup  ## Let ruff format and mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+LOGS ?= ../shared/data
+quality: setup  ## Score past days of the public logs in LOGS and write docs/quality.md
+	$(BIN)/python -m benchmarks.quality --logs $(LOGS)
 
 dictionary: setup  ## Write docs/features.md from the catalogue
 	$(BIN)/python -m features.dictionary > docs/features.md
