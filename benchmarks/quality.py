@@ -1,4 +1,4 @@
-"""Score past days of public logs, compare with what happened then, and write docs/quality.md.
+"""Score past days of public logs and compare with what happened then: docs/quality.md, README.
 
 `make quality` runs it: `repurchase run` on each log as it is delivered, with the shipped source
 file and settings, as of a day whose label window has ended since. What happened is read from
@@ -9,6 +9,7 @@ beside the scores: no model can rank better than they do.
 import argparse
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -32,6 +33,10 @@ FIGURES = {
     "brier": "Brier",
     "ece": "ECE",
 }
+IN_README = {
+    name: FIGURES[name] for name in ("base_rate", "roc_auc", "pr_auc", "top_decile_lift", "ece")
+}
+BEGIN, END = "<!-- quality -->", "<!-- /quality -->"
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,11 @@ def main() -> None:
         if not (given.reuse and (lake / "current_scores").is_dir()):
             _run(trial, given.logs, lake)
         rows += _judged(trial, lake)
-    page = _page(pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    page = PREAMBLE + _table(table, FIGURES) + LIMITS
     given.output.write_text(page, encoding="utf-8")
+    short = _table(table[table["population"] == "A"], IN_README)
+    _put_into(ROOT / "README.md", short)
     print(page)
 
 
@@ -85,17 +93,14 @@ def _run(trial: Trial, logs: Path, lake: Path) -> None:
 
 def _judged(trial: Trial, lake: Path) -> list[dict[str, object]]:
     past, future = _purchases(lake, trial.as_of)
-    scores = DeltaTable(lake / "scores").to_pandas()
-    scores = scores[scores["as_of"] == trial.as_of].set_index("customer_id")["probability"]
-    last = past.groupby("customer_id")["ordered_on"].max()
-    if set(last.index) != set(scores.index):
+    scored = DeltaTable(lake / "scores").to_pandas()
+    today = scored[scored["as_of"] == trial.as_of].set_index("customer_id")
+    last = pd.to_datetime(past.groupby("customer_id")["ordered_on"].max())
+    if set(last.index) != set(today.index):
         sys.exit(f"{lake}: the scored customers are not those with an order before {trial.as_of}")
-    table = pd.DataFrame({"probability": scores, "recency": last}).assign(
-        label=scores.index.isin(future["customer_id"]).astype(int)
-    )
-    table["recency"] = 1 / (trial.as_of - pd.to_datetime(table["recency"]).dt.date).map(
-        lambda age: age.days
-    )
+    age = (pd.Timestamp(trial.as_of) - last).dt.days
+    table = pd.DataFrame({"probability": today["probability"], "recency": 1 / age})
+    table["label"] = table.index.isin(future["customer_id"]).astype(int)
     ranked = {_champion(lake): "probability", "recency": "recency"}
     truth = lake / "generated" / "truth" / f"as_of={trial.as_of}"
     if truth.is_dir():
@@ -103,7 +108,7 @@ def _judged(trial: Trial, lake: Path) -> list[dict[str, object]]:
         table["truth"] = true
         ranked["true probability"] = "truth"
     populations = {"A": table}
-    active = table["recency"] >= 1 / ACTIVE.days
+    active = age.reindex(table.index) <= ACTIVE.days
     if not active.all():
         populations["B"] = table[active]
     return [
@@ -144,14 +149,21 @@ def _figures(rows: pd.DataFrame, column: str) -> dict[str, float]:
     return {figure: found[figure] for figure in FIGURES}
 
 
-def _page(rows: pd.DataFrame) -> str:
-    header = ["log", "as_of", "population", "customers", "ranked by", *FIGURES.values()]
+def _table(rows: pd.DataFrame, figures: Mapping[str, str]) -> str:
+    header = ["log", "as_of", "population", "customers", "ranked by", *figures.values()]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for row in rows.to_dict("records"):
-        figures = ["-" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in FIGURES]
+        values = ["-" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in figures]
         cells = [*(str(row[name]) for name in header[:3]), f"{row['customers']:,}"]
-        lines.append("| " + " | ".join([*cells, str(row["ranked by"]), *figures]) + " |")
-    return PREAMBLE + "\n".join(lines) + "\n" + LIMITS
+        lines.append("| " + " | ".join([*cells, str(row["ranked by"]), *values]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _put_into(page: Path, table: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
 
 
 PREAMBLE = """# How good the scores are
