@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -76,7 +77,7 @@ def fit_platt(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     return Calibration(intercept, slope, weight_ratio)
 
 
-def _logits(p: pd.Series) -> np.ndarray:
+def _logits(p: pd.Series) -> npt.NDArray[np.float64]:
     clipped = p.to_numpy(float).clip(NEAREST, 1 - NEAREST)
     return np.asarray(np.log(clipped / (1 - clipped)))
 

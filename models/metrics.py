@@ -6,6 +6,7 @@ rounding, ties counted by halves.
 """
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -85,7 +86,7 @@ def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
     edges = np.linspace(0, total, bins + 1)
     ends = np.concatenate([[0.0], n.cumsum()])
 
-    def up_to_edges(values: np.ndarray) -> np.ndarray:
+    def up_to_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.asarray(np.interp(edges, ends, np.concatenate([[0.0], values.cumsum()])))
 
     size = np.diff(edges)
