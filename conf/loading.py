@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -130,7 +130,11 @@ def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
             else None
         )
     names = list(known.model_fields) if known else []
-    close = difflib.get_close_matches(str(location[-1]), names, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known here: {', '.join(names)}" if names else ""
+    guess = closest(str(location[-1]), names)
+    return guess or (f"; known here: {', '.join(names)}" if names else "")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The words that ask whether one of the known names was meant, or none."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -49,19 +49,33 @@ class LakeSettings(Strict):
 
 
 class IngestSettings(Strict):
-    """What a row must fulfil, and how many may fail."""
+    """What a row must fulfil, how many may fail, and what becomes of files no longer there."""
 
     max_amount: float = Field(gt=0, le=9e15)
     first_day: date
     last_day: date | None = None
     max_refused_share: Share
+    gone_files: Literal["remove", "keep"] = "remove"
+
+
+class CustomFeature(Strict):
+    """A feature of the user's: a Spark SQL aggregate over the lines of each window."""
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    description: str = Field(min_length=1)
+    sql: str = Field(min_length=1)
+    windows: tuple[Annotated[str, Field(pattern="^([1-9][0-9]*d|lifetime)$")], ...] = Field(
+        min_length=1
+    )
 
 
 class FeatureSettings(Strict):
-    """Windows in days before `as_of`; the calendar."""
+    """Windows in days before `as_of`; the calendar; how many dates a pass makes."""
 
     windows: Annotated[tuple[int, ...], AfterValidator(_ascending)]
     country: Country = None
+    dates_per_chunk: PositiveInt
+    custom: tuple[CustomFeature, ...] = ()
 
 
 class SnapshotSettings(Strict):

@@ -1,7 +1,7 @@
 """One contract per table: its columns, what each means, and its key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
@@ -33,6 +33,10 @@ class Table:
     description: str
     columns: tuple[Column, ...]
     partitioned_by: tuple[str, ...] = ()
+    # Whether Delta keeps which rows a commit changed.
+    change_feed: bool = False
+    # Whether it is written bit by bit, so that its small files must be merged now and then.
+    grows: bool = False
 
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly the contract's columns, in its order, types and comments."""
@@ -40,7 +44,7 @@ class Table:
 
     def with_columns(self, columns: Sequence[Column]) -> "Table":
         """The same table with further columns at its end."""
-        return Table(self.name, self.description, (*self.columns, *columns), self.partitioned_by)
+        return replace(self, columns=(*self.columns, *columns))
 
 
 CUSTOMER = Column("customer_id", "string", "The customer, as the source writes it")
@@ -67,7 +71,10 @@ TRANSACTIONS = Table(
         Column("category", "string", "The product's category"),
         Column("payment_method", "string", "How the order was paid"),
         Column("channel", "string", "Where the order was placed"),
+        Column("file", "string", "The file that the line came from; null for tables"),
     ),
+    change_feed=True,
+    grows=True,
 )
 
 QUARANTINE = Table(
@@ -78,6 +85,27 @@ QUARANTINE = Table(
         Column("file", "string", "The file that the row came from; null for tables"),
         Column("source_row", "string", "The row as it came: JSON of its columns, or the raw line"),
         Column("reasons", "array<string>", "Every reason why it was refused"),
+    ),
+    grows=True,
+)
+
+INGESTED_FILES = Table(
+    "ingested_files",
+    "One row per file of the log whose lines are in transactions or quarantine",
+    (
+        Column("file", "string", "The file, as in transactions and quarantine"),
+        Column("bytes", "bigint", "Its size when it was read"),
+        Column("modified_at", "timestamp", "When it had been written"),
+        Column("mapping", "string", "A hash of the source file and the limits it was read with"),
+    ),
+)
+
+FEATURE_DATES = Table(
+    "feature_dates",
+    "One row per as_of whose features are complete and up to date",
+    (
+        AS_OF,
+        Column("made_with", "string", "The settings that the features were made with"),
     ),
 )
 

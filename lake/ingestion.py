@@ -27,12 +27,15 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "csv": {"escape": '"', "enforceSchema": "false"},
     "json": {"primitivesAsString": "true"},
 }
+_CHOOSE_FILES = ("recursivefilelookup", "pathglobfilter", "modifiedbefore", "modifiedafter")
 _ALWAYS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "columnPruning": "false"}
 _BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
 # What Spark would also take for a timestamp: a year alone, and a time alone, as one of today.
 _STARTS_WITH_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}"
 # What the decoder leaves of bytes that are not UTF-8: two customers could become one.
 _UNDECODED = "\ufffd"
+# Tomorrow it may no longer be.
+AFTER_THE_END = "ordered_at is after the end of the log"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,21 @@ def business_session(spark: SparkSession, time_zone: str) -> Iterator[None]:
         for key, old in before.items():
             if old is not None:
                 spark.conf.set(key, old)
+
+
+def log_files(spark: SparkSession, source: Source, path: str | None) -> DataFrame | None:
+    """The files of the log, without a look inside: `file`, `bytes`, `modified_at`, one row each;
+    None for what Spark does not read as plain files (a table, Delta, a database).
+    """
+    if path is None or source.reader.format not in _FILES:
+        return None
+    chosen = {k: v for k, v in source.reader.options.items() if k.lower() in _CHOOSE_FILES}
+    reader = spark.read.format("binaryFile").options(**{"recursiveFileLookup": "true", **chosen})
+    return _loaded(lambda: reader.load(path), path).select(
+        F.col("_metadata.file_path").alias("file"),
+        F.col("length").alias("bytes"),
+        F.col("modificationTime").alias("modified_at"),
+    )
 
 
 def read_log(spark: SparkSession, source: Source, path: str | None) -> DataFrame:
@@ -208,7 +226,7 @@ def _reasons(limits: Limits, duplicate: Column) -> Column:
             F.col("ordered_on") < F.lit(limits.first_day),
             "ordered_at is before the first day allowed",
         ),
-        (F.col("ordered_on") > F.lit(limits.last_day), "ordered_at is after the end of the log"),
+        (F.col("ordered_on") > F.lit(limits.last_day), AFTER_THE_END),
         (
             money.isNull() | F.isnan(money) | (usable & F.col("amount").isNull()),
             "amount is missing or not a number",

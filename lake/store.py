@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from pyspark.errors import AnalysisException
@@ -14,14 +15,19 @@ from lake.contracts import Table
 _BUILT_BY = {
     "transactions": "ingest",
     "quarantine": "ingest",
+    "ingested_files": "ingest",
     "customer_days": "build-features",
     "features": "build-features",
+    "feature_dates": "build-features",
     "labels": "build-features",
     "models": "train",
     "evaluations": "train",
     "scores": "score",
     "current_scores": "score",
 }
+
+
+TABLES = tuple(_BUILT_BY)
 
 
 class Lake:
@@ -83,6 +89,44 @@ class Lake:
         history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1")
         return int(history.select("version").collect()[0][0])
 
+    def identity(self, table: str) -> str:
+        """The table's id, which a table made anew in its place does not share."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}")
+        return str(detail.select("id").collect()[0][0])
+
+    def changes(self, table: str, since: int) -> DataFrame | None:
+        """The rows that the commits after version `since` wrote or removed.
+
+        None when that cannot be told: one of them replaced the whole table, or the history
+        that far back is gone.
+        """
+        now = self.version(table)
+        if since == now:
+            return self.read(table).limit(0)
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)}")
+        later = history.where(F.col("version") > since)
+        commits = later.select("operation", "operationParameters.predicate").collect()
+        if len(commits) != now - since or not all(_tells_changes(*c) for c in commits):
+            return None
+        reader = self.spark.read.format("delta").options(
+            readChangeFeed="true", startingVersion=str(since + 1), endingVersion=str(now)
+        )
+        return reader.table(self.name(table)) if self._schema else reader.load(self.folder(table))
+
+    def size(self, table: str) -> tuple[int, int]:
+        """The number of files of the table's latest version, and their bytes."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}")
+        files, size = detail.select("numFiles", "sizeInBytes").collect()[0]
+        return int(files), int(size)
+
+    def compact(self, table: str) -> None:
+        """Merge the table's small files."""
+        self.spark.sql(f"OPTIMIZE {self.name(table)}")
+
+    def vacuum(self, table: str, hours: int) -> None:
+        """Remove the files that no version of the last `hours` needs."""
+        self.spark.sql(f"VACUUM {self.name(table)} RETAIN {hours} HOURS")
+
     def set_properties(self, table: str, properties: dict[str, str]) -> None:
         """Remember facts about the table's content with the table."""
         current = self.properties(table)
@@ -108,13 +152,29 @@ class Lake:
         partitions = (
             f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         )
+        properties = {
+            "delta.autoOptimize.autoCompact": str(table.grows).lower(),
+            "delta.enableChangeDataFeed": str(table.change_feed).lower(),
+        }
+        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
-            f"{partitions} COMMENT {_quoted(table.description)}"
+            f"{partitions} COMMENT {_quoted(table.description)} TBLPROPERTIES ({pairs})"
         )
 
 
-def dated(column: str, days: list[date]) -> str:
+def _tells_changes(operation: str, predicate: str | None) -> bool:
+    if operation == "WRITE":
+        return predicate not in (None, "[]", '["true"]', "true")
+    return operation in ("DELETE", "OPTIMIZE", "SET TBLPROPERTIES", "VACUUM START", "VACUUM END")
+
+
+def among(column: str, values: Iterable[str]) -> str:
+    """The predicate that a text column is one of the values."""
+    return f"{column} IN ({', '.join(map(_quoted, sorted(values)))})"
+
+
+def dated(column: str, days: Sequence[date]) -> str:
     """The predicate that a date column is one of the days."""
     literals = ", ".join(f"DATE'{day}'" for day in sorted(days))
     return f"{column} IN ({literals})"

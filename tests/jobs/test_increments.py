@@ -1,0 +1,225 @@
+"""A log that grows, shrinks and is corrected file by file gives the tables of all files at once."""
+
+import os
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from conf.settings import load_settings
+from conf.source import Source, load_source
+from features.increments import due, update_customer_days
+from jobs.build_features import build_features
+from jobs.ingest import ingest
+from jobs.options import Job, log_span
+from lake.store import Lake
+from tests.jobs.commands import comparable
+
+pytestmark = pytest.mark.slow
+
+SOURCE = """
+name: files
+reader: {format: csv, options: {header: true}}
+columns: {customer_id: who, ordered_at: day, amount: money, order_id: basket}
+kind: "case when money < 0 then 'return' else 'purchase' end"
+time_zone: Europe/London
+currency: GBP
+exact_duplicates: DUPLICATES
+"""
+START = date(2024, 1, 1)
+HEADER = "who,day,money,basket\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[[str], Source]:
+    """The source of the test's files."""
+
+    def of(duplicates: str = "keep") -> Source:
+        path = tmp_path / "files.yml"
+        path.write_text(SOURCE.replace("DUPLICATES", duplicates))
+        return load_source(str(path))
+
+    return of
+
+
+@pytest.fixture
+def job(spark: SparkSession, tmp_path: Path) -> Callable[..., Job]:
+    """A job with tables of its own."""
+
+    def in_lake(name: str, *overrides: str) -> Job:
+        small = ["snapshots.count=2", "features.windows=[7, 30]", "ingest.max_refused_share=1"]
+        changed = [*small, *overrides]
+        return Job(spark, Lake(spark, str(tmp_path / name)), load_settings("local", changed))
+
+    return in_lake
+
+
+def line(customer: int, day: int, cents: int, basket: int = 0) -> str:
+    return f"c{customer},{START + timedelta(day)},{cents / 100},{basket}\n"
+
+
+def write(folder: Path, name: str, lines: list[str]) -> None:
+    """The file with these lines; two writings within a clock tick differ in their times too."""
+    path = folder / name
+    newest = max([p.stat().st_mtime for p in folder.iterdir()], default=0)
+    path.write_text(HEADER + "".join(lines))
+    os.utime(path, (newest + 10, newest + 10))
+
+
+def up_to_date(job: Job, source: Source, log: Path, as_of: date | None = None) -> Job:
+    ingest(job, source, str(log))
+    span = log_span(job, as_of)
+    work = due(job.lake, span.first, span.as_of)
+    update_customer_days(job.lake, work, span.as_of)
+    return job
+
+
+def same(job: Job, other: Job, *names: str) -> None:
+    for name in names:
+        assert comparable(job.lake.read(name)) == comparable(other.lake.read(name)), name
+
+
+ALL = ("transactions", "quarantine", "customer_days")
+
+
+def test_a_file_is_taken_once_and_a_corrected_one_again(job, files, tmp_path, capsys) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500), line(2, 1, 700), line(3, 400, -100), "c4,never,1,1\n"])
+    growing = up_to_date(job("growing"), files(), log)
+    write(log, "2.csv", [line(1, 2, 900)])
+    up_to_date(growing, files(), log)
+    assert "1 files are new or changed, 0 are gone, 1 are there already" in capsys.readouterr().out
+    version = growing.lake.version("transactions")
+    up_to_date(growing, files(), log)
+    assert "0 files are new or changed, 0 are gone, 2 are there already" in capsys.readouterr().out
+    assert growing.lake.version("transactions") == version
+    write(log, "1.csv", [line(1, 0, 600), line(3, 400, -100)])
+    same(up_to_date(growing, files(), log), up_to_date(job("fresh1"), files(), log), *ALL)
+    (log / "2.csv").unlink()
+    same(up_to_date(growing, files(), log), up_to_date(job("fresh2"), files(), log), *ALL)
+    write(log, "3.csv", [])
+    same(up_to_date(growing, files(), log), up_to_date(job("fresh3"), files(), log), *ALL)
+
+
+def test_files_that_were_archived_may_stay(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    keeping = job("keeping", "ingest.gone_files=keep")
+    write(log, "1.csv", [line(1, 0, 500)])
+    up_to_date(keeping, files(), log)
+    (log / "1.csv").unlink()
+    write(log, "2.csv", [line(1, 1, 500)])
+    up_to_date(keeping, files(), log)
+    assert keeping.lake.read("transactions").count() == 2
+
+
+def test_another_source_file_reads_every_file_again(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500), line(1, 0, 500)])
+    one = up_to_date(job("one"), files(), log)
+    up_to_date(one, files("refuse"), log)
+    assert one.lake.read("transactions").count() == 1
+    # The repeated line may come in another file, and the file that came first may change.
+    write(log, "0.csv", [line(1, 0, 500), line(2, 0, 500)])
+    same(
+        up_to_date(one, files("refuse"), log),
+        up_to_date(job("fresh"), files("refuse"), log),
+        "transactions",
+        "customer_days",
+    )
+
+
+def test_a_killed_ingest_of_another_log_is_made_good(job, files, tmp_path, monkeypatch) -> None:
+    """Killed after the lines, before the list of files; then the first log is ingested again."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, cents in ((first, 500), (second, 700)):
+        folder.mkdir()
+        write(folder, "1.csv", [line(1, 0, cents)])
+    killed = up_to_date(job("killed"), files(), first)
+    replace = Lake.replace
+
+    def dying(self, table, frame, where=None) -> None:
+        replace(self, table, frame, where)
+        if table.name == "transactions":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(killed, files(), str(second))
+    same(up_to_date(killed, files(), first), up_to_date(job("fresh"), files(), first), *ALL)
+
+
+def test_features_are_made_again_only_where_the_log_has_changed(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(c, d, 500 + c) for c in range(5) for d in range(0, 60, 7 + c)])
+    growing, source = job("growing"), files()
+
+    def built(one: Job, *days: int) -> list[date]:
+        ingest(one, source, str(log))
+        dates = [START + timedelta(day) for day in days]
+        return build_features(one, log_span(one, None), dates).made
+
+    days = [START + timedelta(day) for day in (20, 30, 40)]
+    assert built(growing, 20, 30, 40) == days
+    assert built(growing, 20, 30, 40) == []
+    write(log, "2.csv", [line(1, 30, 999)])  # late: it changes what is seen after day 30
+    assert built(growing, 20, 30, 40) == days[2:]
+    fresh = job("fresh")
+    assert built(fresh, 20, 30, 40) == days
+    same(growing, fresh, *ALL, "features", "labels")
+    span = log_span(growing, None)
+    assert build_features(growing, span, days, again=True).made == days
+
+
+LINES = st.lists(
+    st.builds(
+        line,
+        st.integers(1, 4),
+        st.integers(0, 90),
+        st.integers(-500, 5000),
+        st.integers(0, 2),
+    )
+    | st.just("c9,no day,1,1\n"),
+    min_size=1,
+    max_size=12,
+)
+STEPS = st.lists(
+    st.tuples(st.sampled_from("12345"), st.none() | LINES, st.none() | st.integers(10, 95)),
+    min_size=3,
+    max_size=4,
+)
+
+
+@settings(
+    max_examples=4,
+    phases=[Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(first=LINES, steps=STEPS)
+def test_any_sequence_of_files_and_days_gives_what_a_rebuild_gives(
+    job, files, tmp_path, first: list[str], steps: list
+) -> None:
+    """Each step writes a file anew or takes it away, and looks from some day, or from the end."""
+    case = tmp_path / f"case{len(list(tmp_path.iterdir()))}"
+    log = case / "log"
+    log.mkdir(parents=True)
+    write(log, "0.csv", [line(1, 0, 100), line(2, 95, 100), *first])
+    growing = up_to_date(job(f"{case.name}/growing"), files(), log)
+    for name, lines, day in steps:
+        if lines is not None:
+            write(log, f"{name}.csv", lines)
+        else:
+            (log / f"{name}.csv").unlink(missing_ok=True)
+        as_of = None if day is None else START + timedelta(day)
+        up_to_date(growing, files(), log, as_of)
+    fresh = up_to_date(job(f"{case.name}/fresh"), files(), log, as_of)
+    same(growing, fresh, *ALL)
