@@ -7,7 +7,7 @@ To add a feature, add an entry here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from lake.contracts import Column
@@ -17,12 +17,17 @@ LIFETIME = "lifetime"
 
 @dataclass(frozen=True)
 class Feature:
-    """A column of the table `features`; `sql` over the aggregates of one snapshot."""
+    """A column of the table `features`; `sql` over the aggregates of one snapshot.
+
+    `over` is the window, or the two that a trend compares: 30d, lifetime, 7d/30d; empty where
+    the feature looks at no window of the configuration.
+    """
 
     name: str
     type: str
     description: str
     sql: str
+    over: str = ""
 
     def column(self) -> Column:
         """The feature as a column of the contract of `features`."""
@@ -307,13 +312,16 @@ MONTH_NAMES = (
 def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
     """Every feature for windows of these days and a label window of `horizon_days`."""
     windowed = [
-        _filled(feature, w=_token(days), period=_period(days))
+        replace(_filled(feature, w=_token(days), period=_period(days)), over=_token(days))
         for feature in WINDOWED
         for days in [*windows, None]
     ]
     pairs = list(pairwise(windows))
     trends = [
-        _filled(feature, s=_token(short), l=_token(long), sd=str(short), ld=str(long))
+        replace(
+            _filled(feature, s=_token(short), l=_token(long), sd=str(short), ld=str(long)),
+            over=f"{_token(short)}/{_token(long)}",
+        )
         for feature in TRENDS
         for short, long in pairs
     ]

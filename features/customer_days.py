@@ -26,42 +26,42 @@ CUSTOMER_DAYS = Table(
         Column("categories", "array<string>", "One entry per order and category in it, sorted"),
         Column("payment_methods", "array<string>", "One entry per order and method, sorted"),
     ),
+    grows=True,
 )
 
 
-def customer_days(transactions: DataFrame) -> DataFrame:
+def customer_days(transactions: DataFrame, *, by_day: bool = False) -> DataFrame:
     """The daily partial aggregates of every customer, as the contract CUSTOMER_DAYS says.
 
     An order is a distinct order_id of one customer's day with at least one purchase line;
     returns and cancellations count on the day that they are booked. The repartition is the
-    one exchange of the log: every later grouping by customer finds its rows together.
+    one exchange of the log. By customer, every later grouping by customer finds its rows together.
+    By day, for tables to be stored: files hold ranges of days, which a read of some days can pass
+    over, and a customer with very many lines is spread over as many days.
     """
-    orders = (
-        transactions.select(
-            "customer_id",
-            F.col("ordered_on").alias("day"),
-            "order_id",
-            "kind",
-            (F.col("amount") * 100).cast("bigint").alias("cents"),
-            (F.col("quantity") * 1000).cast("bigint").alias("thousandths"),
-            (F.col("discount") * 100).cast("bigint").alias("discount_cents"),
-            "category",
-            "payment_method",
-        )
-        .repartition("customer_id")
-        .groupBy("customer_id", "day", "order_id")
-        .agg(
-            F.count_if(_is("purchase")).alias("lines"),
-            _total("cents", "purchase").alias("order_cents"),
-            _total("thousandths", "purchase").alias("thousandths"),
-            _total("discount_cents", "purchase").alias("discount_cents"),
-            F.count_if(_is("return")).alias("return_lines"),
-            _total("cents", "return").alias("returned_cents"),
-            F.count_if(_is("cancelled")).alias("cancelled_lines"),
-            _total("cents", "cancelled").alias("cancelled_cents"),
-            F.collect_set(F.when(_is("purchase"), F.col("category"))).alias("categories"),
-            F.collect_set(F.when(_is("purchase"), F.col("payment_method"))).alias("methods"),
-        )
+    lines = transactions.select(
+        "customer_id",
+        F.col("ordered_on").alias("day"),
+        "order_id",
+        "kind",
+        (F.col("amount") * 100).cast("bigint").alias("cents"),
+        (F.col("quantity") * 1000).cast("bigint").alias("thousandths"),
+        (F.col("discount") * 100).cast("bigint").alias("discount_cents"),
+        "category",
+        "payment_method",
+    )
+    together = lines.repartitionByRange("day") if by_day else lines.repartition("customer_id")
+    orders = together.groupBy("customer_id", "day", "order_id").agg(
+        F.count_if(_is("purchase")).alias("lines"),
+        _total("cents", "purchase").alias("order_cents"),
+        _total("thousandths", "purchase").alias("thousandths"),
+        _total("discount_cents", "purchase").alias("discount_cents"),
+        F.count_if(_is("return")).alias("return_lines"),
+        _total("cents", "return").alias("returned_cents"),
+        F.count_if(_is("cancelled")).alias("cancelled_lines"),
+        _total("cents", "cancelled").alias("cancelled_cents"),
+        F.collect_set(F.when(_is("purchase"), F.col("category"))).alias("categories"),
+        F.collect_set(F.when(_is("purchase"), F.col("payment_method"))).alias("methods"),
     )
     is_order = F.col("lines") > 0
     value = F.when(is_order, F.col("order_cents"))

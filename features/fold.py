@@ -27,6 +27,9 @@ ORDER_AMOUNTS = ("units_thousandths", "revenue_cents", "discount_cents")
 RETURN_COUNTS = ("returns", "cancellations")
 RETURN_AMOUNTS = ("returned_cents", "cancelled_cents")
 LAST_YEAR = ("orders", "revenue_cents")
+KEYS = ("customer_id", "as_of")
+# Lists in customer_days, and what one of their entries is.
+FACETS = (("categories", "category"), ("payment_methods", "payment_method"))
 PROFILE = (*(f"weekday_{n}" for n in range(1, 8)), *(f"month_{n}" for n in range(1, 13)))
 HALF_LIVES = (30, 90)
 DECAY_UNIT = 2**20
@@ -50,9 +53,30 @@ class Fold:
     # By day from calendar_start on: how many weekend days and holidays lie before it.
     weekends_before: Ints
     holidays_before: Ints
+    # The aggregates to make; None: all.
+    wanted: frozenset[str] | None = None
 
     def schema(self) -> dict[str, str]:
         """The columns of the result and their Spark SQL types: one row per snapshot."""
+        return {name: type_ for name, type_ in self._all().items() if self._wants(name)}
+
+    def reads(self) -> list[str]:
+        """The columns of customer_days that the aggregates are made of, and `position`."""
+        made = [name for name in self.schema() if name not in KEYS]
+        measures = (
+            *(*ORDER_COUNTS, *ORDER_AMOUNTS, *RETURN_COUNTS, *RETURN_AMOUNTS),
+            *("max_order_cents", "order_cents_squared"),
+        )
+        read = [m for m in measures if any(name.startswith(f"{m}_") for name in made)]
+        for column, name in FACETS:
+            if any(name in aggregate for aggregate in made):
+                read.append(column)
+        return ["customer_id", "day", "position", *dict.fromkeys(["orders", *read])]
+
+    def _wants(self, name: str) -> bool:
+        return self.wanted is None or name in self.wanted or name in KEYS
+
+    def _all(self) -> dict[str, str]:
         names = [*[f"{days}d" for days in self.windows], "lifetime"]
         counts = (
             *ORDER_COUNTS,
@@ -121,7 +145,9 @@ class Fold:
             **self._return_aggregates(days, of_customer, day, len(first_rows), snapshots),
             **self._constants(when),
         }
-        for column, name in (("categories", "category"), ("payment_methods", "payment_method")):
+        for column, name in FACETS:
+            if column not in days.column_names:
+                continue
             facets = _Facets(days[column], of_customer, day)
             result |= facets.favourites(name, self.as_ofs, snapshots)
             if name == "category":
@@ -139,6 +165,7 @@ class Fold:
         values = {
             name: _numbers(days, name)[bought]
             for name in (*ORDER_COUNTS, *ORDER_AMOUNTS, "max_order_cents")
+            if name in days.column_names
         }
         offset = history.day - self.calendar_start
         for name, before in (
@@ -147,44 +174,58 @@ class Fold:
         ):
             values[name] = values["orders"] * (before[offset + 1] - before[offset])
         values["active_days"] = np.ones_like(history.day)
-        # In two halves of whole numbers: a difference of prefix sums of doubles is not exact.
-        squares = days["order_cents_squared"].to_numpy()[bought]
-        high = np.floor(squares / SQUARES_UNIT)
-        values["squares_high"] = high.astype(np.int64)
-        values["squares_low"] = (squares - high * SQUARES_UNIT).astype(np.int64)
+        if "order_cents_squared" in days.column_names:
+            # In two halves of whole numbers: a difference of prefix sums of doubles is not exact.
+            squares = days["order_cents_squared"].to_numpy()[bought]
+            high = np.floor(squares / SQUARES_UNIT)
+            values["squares_high"] = high.astype(np.int64)
+            values["squares_low"] = (squares - high * SQUARES_UNIT).astype(np.int64)
         month = (history.day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
         is_first = history.is_first
         values["new_months"] = (is_first | (month != np.roll(month, 1))).astype(np.int64)
 
         end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
-        sums = {name: _PrefixSums(numbers) for name, numbers in values.items()}
-        maximum = _RangeMaximum(values["max_order_cents"], int((end - start).max(initial=1)))
+        sums = _Sums(values)
+        longest = int((end - start).max(initial=1))
+        if "max_order_cents" in values:
+            maximum = _RangeMaximum(values["max_order_cents"], longest)
         result: dict[str, Any] = {}
         for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]:
             for measure in (*ORDER_COUNTS, *DERIVED_COUNTS, *ORDER_AMOUNTS):
-                result[f"{measure}_{name}"] = sums[measure](begin, end)
-            result[f"order_cents_squared_{name}"] = (
-                sums["squares_high"](begin, end) * float(SQUARES_UNIT)
-                + sums["squares_low"](begin, end)
-            )  # fmt: skip
-            # The month in which the window begins is new to the window, if not to the history.
+                if self._wants(f"{measure}_{name}"):
+                    result[f"{measure}_{name}"] = sums[measure](begin, end)
+            if self._wants(f"order_cents_squared_{name}"):
+                high, low = sums["squares_high"](begin, end), sums["squares_low"](begin, end)
+                result[f"order_cents_squared_{name}"] = high * float(SQUARES_UNIT) + low
             inside = begin < end
-            entered = inside & (np.append(values["new_months"], 1)[begin] == 0)
-            result[f"active_months_{name}"] = sums["new_months"](begin, end) + entered
-            largest = maximum(begin, end)
-            result[f"max_order_cents_{name}"] = pa.array(largest, mask=~inside)
+            if self._wants(f"active_months_{name}"):
+                # The month in which a window begins is new to the window, if not to the history.
+                entered = inside & (np.append(values["new_months"], 1)[begin] == 0)
+                result[f"active_months_{name}"] = sums["new_months"](begin, end) + entered
+            if self._wants(f"max_order_cents_{name}"):
+                result[f"max_order_cents_{name}"] = pa.array(maximum(begin, end), mask=~inside)
 
-        gap = np.where(is_first, 0, history.day - np.roll(history.day, 1))
+        return result | self._lifetime_aggregates(values["orders"], sums, history, snapshots)
+
+    def _lifetime_aggregates(
+        self, orders: Ints, sums: "_Sums", history: "_Histories", snapshots: "_Snapshots"
+    ) -> dict[str, Any]:
+        end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
+        result: dict[str, Any] = {}
+        month = (history.day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
+        gap = np.where(history.is_first, 0, history.day - np.roll(history.day, 1))
         weekday, month_of_year = (history.day + 3) % 7 + 1, month % 12 + 1
-        lifetime = {
-            "gap_days": gap,
-            "gap_days_squared": gap * gap,
-            "gaps": (~is_first).astype(np.int64),
-            **{f"weekday_{n}": values["orders"] * (weekday == n) for n in range(1, 8)},
-            **{f"month_{n}": values["orders"] * (month_of_year == n) for n in range(1, 13)},
-        }
-        for name, numbers in lifetime.items():
-            result[f"{name}_lifetime"] = _PrefixSums(numbers)(start, end)
+        parts: list[tuple[str, Ints]] = [
+            ("gap_days", gap),
+            ("gap_days_squared", gap * gap),
+            ("gaps", (~history.is_first).astype(np.int64)),
+            *[(f"weekday_{n}", weekday == n) for n in range(1, 8)],
+            *[(f"month_{n}", month_of_year == n) for n in range(1, 13)],
+        ]
+        for name, numbers in parts:
+            if self._wants(f"{name}_lifetime"):
+                counted = orders * numbers if name in PROFILE else numbers
+                result[f"{name}_lifetime"] = _PrefixSums(counted)(start, end)
         result |= {"first_day": history.day[start], "last_day": history.day[end - 1]}
         for name, back in (("2nd", 2), ("3rd", 3), ("5th", 5)):
             known = end - start >= back
@@ -196,8 +237,11 @@ class Fold:
             snapshots.who, np.minimum(a_year_ago + self.horizon_days, snapshots.as_of)
         )
         for measure in LAST_YEAR:
-            result[f"{measure}_last_year"] = sums[measure](begin, until)
-        return result | self._decayed(values["orders"], history, snapshots, end)
+            if self._wants(f"{measure}_last_year"):
+                result[f"{measure}_last_year"] = sums[measure](begin, until)
+        if not any(self._wants(f"orders_decayed_{life}") for life in HALF_LIVES):
+            return result
+        return result | self._decayed(orders, history, snapshots, end)
 
     def _decayed(
         self, orders: Ints, history: "_Histories", snapshots: "_Snapshots", end: Ints
@@ -225,8 +269,11 @@ class Fold:
         customers: int,
         snapshots: "_Snapshots",
     ) -> dict[str, Ints]:
-        values = {name: _numbers(days, name) for name in (*RETURN_COUNTS, *RETURN_AMOUNTS)}
-        booked = np.flatnonzero((values["returns"] > 0) | (values["cancellations"] > 0))
+        measures = (*RETURN_COUNTS, *RETURN_AMOUNTS)
+        values = {name: _numbers(days, name) for name in measures if name in days.column_names}
+        if not values:
+            return {}
+        booked = np.flatnonzero(np.any([numbers != 0 for numbers in values.values()], axis=0))
         history = _Histories(of_customer[booked], day[booked], customers)
         end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
         sums = {name: _PrefixSums(numbers[booked]) for name, numbers in values.items()}
@@ -234,6 +281,7 @@ class Fold:
             f"{measure}_{name}": total(begin, end)
             for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]
             for measure, total in sums.items()
+            if self._wants(f"{measure}_{name}")
         }
 
     def _begins(self, history: "_Histories", snapshots: "_Snapshots") -> list[tuple[str, Ints]]:
@@ -258,7 +306,7 @@ class Fold:
                 f"weekend_days_{days}d": self._days_between(weekends, begin, self.as_ofs),
                 f"holiday_days_{days}d": self._days_between(holidays, begin, self.as_ofs),
             }
-        return {name: numbers[when] for name, numbers in by_date.items()}
+        return {name: numbers[when] for name, numbers in by_date.items() if self._wants(name)}
 
     def _days_between(self, before: Ints, first: Ints, end: Ints) -> Ints:
         return before[end - self.calendar_start] - before[first - self.calendar_start]
@@ -311,6 +359,18 @@ class _PrefixSums:
     def __call__(self, begin: Ints, end: Ints) -> Ints:
         total: Ints = self._sums[end] - self._sums[begin]
         return total
+
+
+class _Sums(dict[str, _PrefixSums]):
+    """The sums of each of the values, made when they are first asked for."""
+
+    def __init__(self, values: dict[str, Ints]) -> None:
+        super().__init__()
+        self._values = values
+
+    def __missing__(self, name: str) -> _PrefixSums:
+        made = self[name] = _PrefixSums(self._values[name])
+        return made
 
 
 class _RangeMaximum:

@@ -5,6 +5,8 @@ A window over each customer's days brings them together and in order, which is t
 time; the catalogue's SQL makes the features from the aggregates.
 """
 
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -16,7 +18,7 @@ from pyspark.sql.window import Window
 
 from features import fold
 from features.calendar import Calendar, numbered
-from features.catalogue import catalogue
+from features.catalogue import Feature, catalogue
 
 # Workers need numpy and Arrow, and no copy of this package.
 cloudpickle.register_pickle_by_value(fold)  # type: ignore[no-untyped-call]
@@ -32,8 +34,8 @@ class Snapshots:
     log_start: date
     country: str | None
 
-    def fold(self) -> fold.Fold:
-        """The fold that makes their aggregates."""
+    def fold(self, features: Sequence[Feature]) -> fold.Fold:
+        """The fold that makes the aggregates of which the features are made."""
         # Of what lies before the log, the longest window counts weekends and holidays too.
         first = min(self.log_start, min(self.as_ofs) - timedelta(self.windows[-1]))
         calendar = Calendar(first, max(self.as_ofs) + timedelta(self.horizon_days), self.country)
@@ -45,22 +47,29 @@ class Snapshots:
             calendar_start=numbered(first),
             weekends_before=calendar.weekends_before(),
             holidays_before=calendar.holidays_before(),
+            wanted=frozenset(re.findall(r"\w+", " ".join(f.sql for f in features))),
         )
 
 
-def customer_features(customer_days: DataFrame, snapshots: Snapshots) -> DataFrame:
+def customer_features(
+    customer_days: DataFrame, snapshots: Snapshots, names: Collection[str] | None = None
+) -> DataFrame:
     """One row per customer and as-of date with an order before it: `customer_id`, `as_of` and
-    every feature of the catalogue.
+    every feature of the catalogue, or those of these names.
 
     Whatever is dated on or after an as-of date has no influence on its rows.
     """
     known = customer_days.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
     in_order = Window.partitionBy("customer_id").orderBy("day")
     history = known.withColumn("position", F.row_number().over(in_order))
-    folded = snapshots.fold()
+    features = [
+        feature
+        for feature in catalogue(snapshots.windows, snapshots.horizon_days)
+        if names is None or feature.name in names
+    ]
+    folded = snapshots.fold(features)
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
-    aggregates = history.mapInArrow(folded.__call__, schema)
-    features = catalogue(snapshots.windows, snapshots.horizon_days)
+    aggregates = history.select(*folded.reads()).mapInArrow(folded.__call__, schema)
     return aggregates.select(
         "customer_id", "as_of", *[F.expr(f.sql).cast(f.type).alias(f.name) for f in features]
     )

@@ -2,7 +2,17 @@
 
 import typer
 
-from jobs import build_features, generate, ingest, run, score, train
+from jobs import (
+    build_features,
+    explain,
+    generate,
+    ingest,
+    list_features,
+    maintain,
+    run,
+    score,
+    train,
+)
 
 app = typer.Typer(
     name="repurchase",
@@ -17,6 +27,12 @@ app.command("ingest")(ingest.main)
 app.command("build-features")(build_features.main)
 app.command("train")(train.main)
 app.command("score")(score.main)
+app.command("explain")(explain.main)
+app.command("maintain")(maintain.main)
+features = typer.Typer(help="The catalogue of features.", no_args_is_help=True)
+features.command("list")(list_features.main)
+features.callback()(lambda: None)
+app.add_typer(features, name="features")
 
 
 if __name__ == "__main__":

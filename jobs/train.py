@@ -10,9 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
-from features.catalogue import catalogue
 from features.snapshots import tuning_dates
-from jobs.build_features import dates_to_train, made_with
+from jobs.build_features import dates_to_train, feature_columns, made_with
 from jobs.console import bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 from lake.contracts import EVALUATIONS
@@ -67,7 +66,7 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
     labels = job.lake.read("labels").where(F.col("horizon_days") == wanted.horizon_days)
     snapshots = training_snapshots(features, labels, dates, wanted.active_within_days)
     _check_dates(snapshots, dates)
-    columns = catalogue(job.settings.features.windows, wanted.horizon_days)
+    columns = feature_columns(job)
     numeric = [f.name for f in columns if f.type != "string"]
     texts = [f.name for f in columns if f.type == "string"]
     say(f"{len(tuning)} dates tune ({tuning[0]} .. {tuning[-1]}), {held_out} is held out")

@@ -412,5 +412,5 @@ def exchanges_of(frame) -> list[str]:
     plan = io.StringIO()
     with redirect_stdout(plan):
         frame.explain(mode="simple")
-    assert "Window" in plan.getvalue()
+    assert "Aggregate" in plan.getvalue()
     return re.findall(r"(?<!Broadcast)Exchange (.+)", plan.getvalue())

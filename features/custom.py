@@ -1,0 +1,102 @@
+"""Features that users define in the configuration: any Spark SQL aggregate over a window's lines.
+
+Unlike the catalogue's, they are made from `transactions` line by line, and need an exchange of
+their own: each line goes to every as-of date and window that it lies in.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import BooleanType, DataType, NumericType, StringType
+
+from conf.errors import ConfigurationError
+from conf.settings import CustomFeature
+from features.catalogue import LIFETIME
+from lake.contracts import Column
+
+
+def custom_columns(
+    transactions: DataFrame, defined: Sequence[CustomFeature], taken: Sequence[str]
+) -> list[Column]:
+    """The columns that the definitions give: NAME_30d and so on, one for each window.
+
+    Raises ConfigurationError, with the feature's name and what Spark says, where the SQL does not
+    fit `transactions`, gives neither a number nor a text, or where a name is `taken`.
+    """
+    columns = [
+        Column(f"{f.name}_{window}", _type(transactions, f), f"{f.description} {_period(window)}")
+        for f in defined
+        for window in f.windows
+    ]
+    names = [*taken, *[column.name for column in columns]]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"features.custom: {', '.join(twice)} exists already; rename it")
+    return columns
+
+
+def custom_features(
+    transactions: DataFrame, as_ofs: Sequence[date], defined: Sequence[CustomFeature]
+) -> DataFrame:
+    """One row per customer and as_of with a line in some window of some feature: `customer_id`,
+    `as_of` and NAME_30d and so on; null where its window has no line.
+
+    Only lines of days before `as_of` count, of every kind.
+    """
+    windows = sorted({w for f in defined for w in f.windows}, key=str)
+    longest = {w: 2**30 if w == LIFETIME else int(w.removesuffix("d")) for w in windows}
+    spark = transactions.sparkSession
+    looks = spark.createDataFrame(
+        [(as_of, window, days) for as_of in as_ofs for window, days in longest.items()],
+        "as_of date, _window string, _days int",
+    )
+    day = F.col("ordered_on")
+    inside = (day < F.col("as_of")) & (F.date_diff("as_of", day) <= F.col("_days"))
+    lines = transactions.join(F.broadcast(looks), inside)
+    made = lines.groupBy("customer_id", "as_of", "_window").agg(
+        *[_value(f).alias(f.name) for f in defined]
+    )
+    return made.groupBy("customer_id", "as_of").agg(
+        *[
+            F.max(F.when(F.col("_window") == window, F.col(f.name))).alias(f"{f.name}_{window}")
+            for f in defined
+            for window in f.windows
+        ]
+    )
+
+
+def _value(feature: CustomFeature) -> SparkColumn:
+    return F.expr(f"({feature.sql})")
+
+
+def _type(transactions: DataFrame, feature: CustomFeature) -> str:
+    try:
+        given = transactions.groupBy("customer_id").agg(_value(feature).alias("v"))
+        found: DataType = given.schema["v"].dataType
+    except (AnalysisException, ParseException) as problem:
+        said = re.sub(r"^\[[\w.]+\]\s*|\s*SQLSTATE: \w+.*", "", str(problem).strip().split("\n")[0])
+        have = ", ".join(transactions.columns)
+        raise ConfigurationError(
+            f"features.custom, {feature.name}: {feature.sql!r} is no aggregate of the lines: "
+            f"{said} (transactions has the columns {have})"
+        ) from None
+    if isinstance(found, StringType):
+        return "string"
+    if isinstance(found, (NumericType, BooleanType)):
+        return "double"
+    raise ConfigurationError(
+        f"features.custom, {feature.name}: {feature.sql!r} gives {found.simpleString()}; a feature "
+        "is a number, a text or true and false"
+    )
+
+
+def _period(window: str) -> str:
+    if window == LIFETIME:
+        return "over all days before as_of; null without a line"
+    days = window.removesuffix("d")
+    return f"in the {days} days before as_of; null without a line there"

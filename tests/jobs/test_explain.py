@@ -1,0 +1,60 @@
+"""`explain` shows the value in the table and the lines behind it; `features list` names it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from typer.testing import CliRunner
+
+from conf.errors import InputError
+from conf.settings import load_settings
+from features.catalogue import catalogue
+from jobs.cli import app
+from jobs.explain import explain
+from jobs.options import Job, log_span
+from lake.store import Lake
+
+
+@pytest.fixture
+def job(spark: SparkSession, undisturbed: Path, tiny_env: Path) -> Job:
+    return Job(spark, Lake(spark, str(undisturbed)), load_settings(str(tiny_env)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feature", ["revenue_30d", "orders_trend_30d_90d", "recency_days"])
+def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
+    job: Job, feature: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    span = log_span(job, None)
+    today = job.lake.read("features").where(F.col("as_of") == F.lit(span.as_of))
+    row = today.orderBy(F.desc("orders_30d"), "customer_id").first()
+    explain(job, span, row.customer_id, feature)
+    said = capsys.readouterr().out
+    assert f"{feature} of {row.customer_id} as of {span.as_of}: {row[feature]}" in said
+    window = {"revenue_30d": 30, "orders_trend_30d_90d": 90, "recency_days": 10_000}[feature]
+    lines = job.lake.read("transactions").where(F.col("customer_id") == row.customer_id)
+    near = lines.where(F.date_diff(F.lit(span.as_of), "ordered_on") <= window)
+    assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == near.count()
+
+
+@pytest.mark.slow
+def test_what_does_not_exist_is_told(job: Job) -> None:
+    span = log_span(job, None)
+    with pytest.raises(InputError, match="did you mean revenue_30d"):
+        explain(job, span, "C0000001", "revenues_30d")
+    with pytest.raises(InputError, match="--customer nobody"):
+        explain(job, span, "nobody", "revenue_30d")
+
+
+def test_the_list_has_every_family_and_your_own() -> None:
+    own = "features.custom=[{name: tea, description: Cups, sql: count(1), windows: [30d]}]"
+    said = CliRunner().invoke(app, ["features", "list", "--set", own], terminal_width=200)
+    assert said.exit_code == 0
+    assert "revenue_W" in said.output
+    assert "Cups" in said.output
+    settings = load_settings("local")
+    known = catalogue(settings.features.windows, settings.snapshots.horizon_days)
+    assert f"{len(known) + 1} columns" in said.output
+    assert all(f.name in said.output for f in known if not f.over)
