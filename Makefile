@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-fast lint format quality dictionary clean
+.PHONY: help setup demo test test-fast lint format quality bench bench-quick dictionary clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,12 @@ format: setup  ## Let ruff format and mend
 LOGS ?= ../shared/data
 quality: setup  ## Score past days of the public logs in LOGS and write docs/quality.md
 	$(BIN)/python -m benchmarks.quality --logs $(LOGS)
+
+bench: setup  ## Time the features beside other engines, up to 20 million lines
+	$(BIN)/python -m benchmarks.speed
+
+bench-quick: setup  ## The same with 2 million lines
+	$(BIN)/python -m benchmarks.speed --quick
 
 dictionary: setup  ## Write docs/features.md from the catalogue
 	$(BIN)/python -m features.dictionary > docs/features.md

@@ -1,0 +1,415 @@
+"""The same 53 features at the same dates by this engine and by what a user would pick instead.
+
+Each engine is a function from the log's Parquet files to a committed result: Delta for this
+project, Parquet for the others. `python -m benchmarks.peers ENGINE ...` runs one, warm, and prints
+its times as JSON.
+"""
+
+import argparse
+import functools
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+WINDOWS = (7, 30, 90, 180, 365)
+SPANS = (*[(f"{days}d", days) for days in WINDOWS], ("lifetime", 100_000))
+MEASURES = (
+    *("orders", "lines", "revenue", "average_order_value", "max_order_value"),
+    *("active_days", "weekend_share", "return_rate"),
+)
+SINGLE = (
+    *("recency_days", "tenure_days", "first_to_last_order_days"),
+    *("gap_mean_days", "spending_rate"),
+)
+FEATURES = (*[f"{m}_{w}" for w, _ in SPANS for m in MEASURES], *SINGLE)
+Engine = Callable[[Path, Sequence[date], Path], None]
+
+
+def as_of_dates(last: date, count: int) -> list[date]:
+    """So many dates, the last of them the day after the log: monthly up to 12, weekly beyond."""
+    step = 30 if count <= 12 else 7
+    return sorted(last + timedelta(1 - step * k) for k in range(count))
+
+
+@functools.cache
+def spark_session() -> Any:
+    """The session that `--env local` makes."""
+    from conf.settings import load_settings
+    from jobs import session
+
+    return session.spark_session(load_settings("local").spark)
+
+
+def repurchase(log: Path, dates: Sequence[date], output: Path) -> None:
+    """This project, from the log to Delta."""
+    from features.customer_days import customer_days
+
+    _features_of(customer_days(spark_session().read.parquet(str(log))), log, dates, output)
+
+
+def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
+    """This project, from stored customer-days to Delta."""
+    from features.customer_days import CUSTOMER_DAYS, customer_days
+    from lake.store import Lake
+
+    lake = Lake(spark_session(), str(log.with_name("customer_days_lake")))
+    if not lake.exists("customer_days"):
+        lake.replace(CUSTOMER_DAYS, customer_days(spark_session().read.parquet(str(log))))
+    _features_of(lake.read("customer_days"), log, dates, output)
+
+
+def _features_of(days: Any, log: Path, dates: Sequence[date], output: Path) -> None:
+    from features.catalogue import catalogue
+    from features.windows import Snapshots, customer_features
+    from lake.contracts import FEATURES as TABLE
+    from lake.store import Lake, dated
+
+    snapshots = Snapshots(tuple(dates), WINDOWS, 30, min(dates) - timedelta(730), None)
+    columns = [f.column() for f in catalogue(WINDOWS, 30) if f.name in FEATURES]
+    Lake(spark_session(), str(output)).replace(
+        TABLE.with_columns(columns),
+        customer_features(days, snapshots, FEATURES),
+        dated("as_of", dates),
+    )
+
+
+def _of_orders(span: str, days: int, as_of: str, day: str) -> list[str]:
+    """The windowed features in SQL over one row per customer and day, common to two engines."""
+    inside = f"{day} >= {as_of} - INTERVAL {days} DAY"
+    return [
+        f"coalesce(sum(orders) FILTER ({inside}), 0) AS orders_{span}",
+        f"coalesce(sum(lines) FILTER ({inside}), 0) AS lines_{span}",
+        f"coalesce(sum(cents) FILTER ({inside}), 0) / 100e0 AS revenue_{span}",
+        f"sum(cents) FILTER ({inside}) / 100e0 / nullif(orders_{span}, 0)"
+        f" AS average_order_value_{span}",
+        f"max(largest) FILTER ({inside}) / 100e0 AS max_order_value_{span}",
+        f"count(*) FILTER ({inside} AND orders > 0) AS active_days_{span}",
+        f"coalesce(sum(orders) FILTER ({inside} AND weekend), 0)::DOUBLE / nullif(orders_{span}, 0)"
+        f" AS weekend_share_{span}",
+        f"coalesce(sum(returns) FILTER ({inside}), 0)::DOUBLE / nullif(orders_{span}, 0)"
+        f" AS return_rate_{span}",
+    ]
+
+
+def duckdb(log: Path, dates: Sequence[date], output: Path) -> None:
+    """DuckDB: customer-days first, then one grouping with filters for each date."""
+    import duckdb as engine
+
+    output.mkdir(parents=True)
+    database = engine.connect()
+    database.execute("SET threads = 2; SET preserve_insertion_order = false")
+    database.execute(
+        f"""
+        CREATE TABLE days AS
+        SELECT customer_id, day, isodow(day) >= 6 AS weekend,
+            count(*) FILTER (lines > 0)::INT AS orders, sum(lines)::INT AS lines,
+            sum(cents)::BIGINT AS cents, max(cents) FILTER (lines > 0) AS largest,
+            count(*) FILTER (returned > 0)::INT AS returns
+        FROM (
+            SELECT customer_id, ordered_on AS day, order_id,
+                count(*) FILTER (kind = 'purchase') AS lines,
+                coalesce(sum((amount * 100)::BIGINT) FILTER (kind = 'purchase'), 0)::BIGINT
+                    AS cents,
+                count(*) FILTER (kind = 'return') AS returned
+            FROM read_parquet('{log}/*.parquet') GROUP BY ALL
+        ) GROUP BY ALL
+        """
+    )
+    for as_of in dates:
+        today = f"DATE '{as_of}'"
+        windowed = [sql for span, days in SPANS for sql in _of_orders(span, days, today, "day")]
+        database.execute(
+            f"""
+            COPY (
+                SELECT customer_id, {today} AS as_of, {", ".join(windowed)},
+                    {today} - max(day) FILTER (orders > 0) AS recency_days,
+                    {today} - min(day) FILTER (orders > 0) AS tenure_days,
+                    tenure_days - recency_days AS first_to_last_order_days,
+                    first_to_last_order_days::DOUBLE / nullif(active_days_lifetime - 1, 0)
+                        AS gap_mean_days,
+                    revenue_lifetime / tenure_days AS spending_rate
+                FROM days WHERE day < {today} GROUP BY customer_id HAVING sum(orders) > 0
+            ) TO '{output}/{as_of}.parquet' (FORMAT parquet)
+            """
+        )
+    database.close()
+
+
+def polars(log: Path, dates: Sequence[date], output: Path) -> None:
+    """Polars: customer-days first, then one lazy grouping for each date."""
+    import polars as pl
+
+    output.mkdir(parents=True)
+    bought, cents = pl.col("kind") == "purchase", (pl.col("amount") * 100).cast(pl.Int64)
+    orders = (
+        pl.scan_parquet(f"{log}/*.parquet")
+        .group_by("customer_id", pl.col("ordered_on").alias("day"), "order_id")
+        .agg(
+            bought.sum().alias("lines"),
+            cents.filter(bought).sum().alias("cents"),
+            (pl.col("kind") == "return").sum().alias("returned"),
+        )
+    )
+    is_order = pl.col("lines") > 0
+    days = (
+        orders.group_by("customer_id", "day")
+        .agg(
+            is_order.sum().cast(pl.Int32).alias("orders"),
+            pl.col("lines").sum().cast(pl.Int32),
+            pl.col("cents").sum(),
+            pl.col("cents").filter(is_order).max().alias("largest"),
+            (pl.col("returned") > 0).sum().cast(pl.Int32).alias("returns"),
+        )
+        .with_columns((pl.col("day").dt.weekday() >= 6).alias("weekend"))
+        .collect()
+    )
+    for as_of in dates:
+        frame = days.lazy().filter(pl.col("day") < as_of).group_by("customer_id")
+        frame.agg(*_polars_sums(as_of)).filter(pl.col("orders_lifetime") > 0).select(
+            "customer_id", pl.lit(as_of).alias("as_of"), *_polars_features()
+        ).sink_parquet(output / f"{as_of}.parquet")
+
+
+def _polars_sums(as_of: date) -> list[Any]:
+    import polars as pl
+
+    sums = []
+    for span, days in SPANS:
+        begin = as_of - timedelta(min(days, 20_000))
+        inside = pl.col("day") >= begin
+        sums += [
+            pl.col("orders").filter(inside).sum().alias(f"orders_{span}"),
+            pl.col("lines").filter(inside).sum().alias(f"lines_{span}"),
+            pl.col("cents").filter(inside).sum().alias(f"cents_{span}"),
+            pl.col("largest").filter(inside).max().alias(f"largest_{span}"),
+            (inside & (pl.col("orders") > 0)).sum().alias(f"active_days_{span}"),
+            pl.col("orders").filter(inside & pl.col("weekend")).sum().alias(f"weekend_{span}"),
+            pl.col("returns").filter(inside).sum().alias(f"returns_{span}"),
+        ]
+    ordered = pl.col("day").filter(pl.col("orders") > 0)
+    age = pl.lit(as_of)
+    return [
+        *sums,
+        (age - ordered.max()).dt.total_days().alias("recency_days"),
+        (age - ordered.min()).dt.total_days().alias("tenure_days"),
+    ]
+
+
+def _polars_features() -> list[Any]:
+    import polars as pl
+
+    def over(total: str, count: str) -> Any:
+        return pl.when(pl.col(count) > 0).then(pl.col(total) / pl.col(count))
+
+    made = []
+    for span, _ in SPANS:
+        orders = f"orders_{span}"
+        made += [
+            *(pl.col(orders), pl.col(f"lines_{span}")),
+            (pl.col(f"cents_{span}") / 100).alias(f"revenue_{span}"),
+            (over(f"cents_{span}", orders) / 100).alias(f"average_order_value_{span}"),
+            (pl.col(f"largest_{span}") / 100).alias(f"max_order_value_{span}"),
+            pl.col(f"active_days_{span}"),
+            over(f"weekend_{span}", orders).alias(f"weekend_share_{span}"),
+            over(f"returns_{span}", orders).alias(f"return_rate_{span}"),
+        ]
+    span_days = pl.col("tenure_days") - pl.col("recency_days")
+    gaps = pl.col("active_days_lifetime") - 1
+    return [
+        *made,
+        *(pl.col("recency_days"), pl.col("tenure_days")),
+        span_days.alias("first_to_last_order_days"),
+        pl.when(gaps > 0).then(span_days / gaps).alias("gap_mean_days"),
+        (pl.col("cents_lifetime") / 100 / pl.col("tenure_days")).alias("spending_rate"),
+    ]
+
+
+def pandas(log: Path, dates: Sequence[date], output: Path) -> None:
+    """Pandas: customer-days first, then a grouping for each date and window."""
+    import pandas as pd
+
+    output.mkdir(parents=True)
+    lines = pd.read_parquet(
+        log, columns=["customer_id", "order_id", "ordered_on", "kind", "amount"]
+    )
+    cents = (lines.pop("amount") * 100).astype("int64")
+    bought = lines["kind"] == "purchase"
+    lines = lines.assign(
+        day=pd.to_datetime(lines.pop("ordered_on")),
+        cents=cents.where(bought, 0),
+        lines=bought.astype(int),
+        returned=(lines.pop("kind") == "return").astype(int),
+    )
+    orders = lines.groupby(["customer_id", "day", "order_id"], sort=False).sum()
+    orders["orders"] = (orders["lines"] > 0).astype(int)
+    orders["returns"] = (orders.pop("returned") > 0).astype(int)
+    orders["largest"] = orders["cents"].where(orders["orders"] > 0)
+    sums = dict.fromkeys(("orders", "lines", "cents", "returns"), "sum")
+    days = orders.groupby(["customer_id", "day"], sort=False).agg({**sums, "largest": "max"})
+    days = days.reset_index()
+    days["active_days"] = (days["orders"] > 0).astype(int)
+    days["weekend"] = days["orders"].where(days["day"].dt.weekday >= 5, 0)
+    for as_of in map(pd.Timestamp, dates):
+        known = days[days["day"] < as_of]
+        ordered = known[known["orders"] > 0].groupby("customer_id")["day"].agg(["min", "max"])
+        result = pd.DataFrame(index=ordered.index)
+        for span, length in SPANS:
+            inside = known[known["day"] >= as_of - pd.Timedelta(days=min(length, 20_000))]
+            found = inside.groupby("customer_id").agg(
+                {**sums, "largest": "max", "active_days": "sum", "weekend": "sum"}
+            )
+            found = found.reindex(result.index)
+            counts = found.drop(columns="largest").fillna(0).astype("int64")
+            some = counts["orders"].where(counts["orders"] > 0)
+            result[f"orders_{span}"] = counts["orders"]
+            result[f"lines_{span}"] = counts["lines"]
+            result[f"revenue_{span}"] = counts["cents"] / 100
+            result[f"average_order_value_{span}"] = counts["cents"] / 100 / some
+            result[f"max_order_value_{span}"] = found["largest"] / 100
+            result[f"active_days_{span}"] = counts["active_days"]
+            result[f"weekend_share_{span}"] = counts["weekend"] / some
+            result[f"return_rate_{span}"] = counts["returns"] / some
+        result["recency_days"] = (as_of - ordered["max"]).dt.days
+        result["tenure_days"] = (as_of - ordered["min"]).dt.days
+        apart = result["tenure_days"] - result["recency_days"]
+        result["first_to_last_order_days"] = apart
+        gaps = result["active_days_lifetime"] - 1
+        result["gap_mean_days"] = apart / gaps.where(gaps > 0)
+        result["spending_rate"] = result["revenue_lifetime"] / result["tenure_days"]
+        result.insert(0, "as_of", as_of.date())
+        result.reset_index().to_parquet(output / f"{as_of.date()}.parquet")
+
+
+def _spark_orders(log: Path) -> Any:
+    from pyspark.sql import functions as F
+
+    bought = F.col("kind") == "purchase"
+    cents = (F.col("amount") * 100).cast("bigint")
+    return (
+        spark_session()
+        .read.parquet(str(log))
+        .groupBy("customer_id", F.col("ordered_on").alias("day"), "order_id")
+        .agg(
+            F.count_if(bought).alias("lines"),
+            F.coalesce(F.sum(F.when(bought, cents)), F.lit(0)).alias("cents"),
+            F.max((F.col("kind") == "return").cast("int")).alias("returned"),
+        )
+    )
+
+
+def _spark_features(inside: Callable[[int], Any], span: str, days: int) -> list[Any]:
+    from pyspark.sql import functions as F
+
+    here = inside(days)
+    order = here & (F.col("lines") > 0)
+    orders = F.count_if(order)
+    some = F.nullif(orders, F.lit(0))
+    cents = F.coalesce(F.sum(F.when(order, F.col("cents"))), F.lit(0))
+    weekend = F.weekday("day") >= 5
+    return [
+        orders.alias(f"orders_{span}"),
+        F.coalesce(F.sum(F.when(here, F.col("lines"))), F.lit(0)).alias(f"lines_{span}"),
+        (cents / 100).alias(f"revenue_{span}"),
+        (cents / 100 / some).alias(f"average_order_value_{span}"),
+        (F.max(F.when(order, F.col("cents"))) / 100).alias(f"max_order_value_{span}"),
+        F.count_distinct(F.when(order, F.col("day"))).alias(f"active_days_{span}"),
+        (F.count_if(order & weekend) / some).alias(f"weekend_share_{span}"),
+        (F.sum(F.when(here, F.col("returned")).otherwise(0)) / some).alias(f"return_rate_{span}"),
+    ]
+
+
+def _spark_single(frame: Any) -> Any:
+    from pyspark.sql import functions as F
+
+    apart = F.col("tenure_days") - F.col("recency_days")
+    return frame.withColumns(
+        {
+            "first_to_last_order_days": apart,
+            "gap_mean_days": apart / F.nullif(F.col("active_days_lifetime") - 1, F.lit(0)),
+            "spending_rate": F.col("revenue_lifetime") / F.col("tenure_days"),
+        }
+    ).where("orders_lifetime > 0")
+
+
+def _spark_ages() -> list[Any]:
+    from pyspark.sql import functions as F
+
+    ordered = F.when(F.col("lines") > 0, F.col("day"))
+    return [
+        F.date_diff("as_of", F.max(ordered)).alias("recency_days"),
+        F.date_diff("as_of", F.min(ordered)).alias("tenure_days"),
+    ]
+
+
+def spark_cross_join(log: Path, dates: Sequence[date], output: Path) -> None:
+    """Spark: orders cross joined with the dates, and one grouping with conditions."""
+    from pyspark.sql import functions as F
+
+    looks = spark_session().createDataFrame([(d,) for d in dates], "as_of date")
+    joined = _spark_orders(log).crossJoin(looks).where(F.col("day") < F.col("as_of"))
+
+    def inside(days: int) -> Any:
+        return F.date_diff("as_of", "day") <= days
+
+    made = [f for span, days in SPANS for f in _spark_features(inside, span, days)]
+    grouped = joined.groupBy("customer_id", "as_of").agg(*made, *_spark_ages())
+    _spark_single(grouped).write.parquet(str(output))
+
+
+def spark_window_joins(log: Path, dates: Sequence[date], output: Path) -> None:
+    """Spark: a grouping for each date and window, joined by customer."""
+    from pyspark.sql import functions as F
+
+    orders = _spark_orders(log)
+    for as_of in dates:
+        known = orders.where(F.col("day") < F.lit(as_of)).withColumn("as_of", F.lit(as_of))
+        frame = known.groupBy("customer_id", "as_of").agg(
+            *_spark_features(lambda _: F.lit(True), *SPANS[-1]), *_spark_ages()
+        )
+        for span, days in SPANS[:-1]:
+            part = known.where(F.date_diff("as_of", "day") <= days)
+            made = part.groupBy("customer_id").agg(
+                *_spark_features(lambda _: F.lit(True), span, days)
+            )
+            frame = frame.join(made, "customer_id", "left")
+        counts = [f"{m}_{s}" for s, _ in SPANS for m in ("orders", "lines", "revenue")]
+        frame = frame.fillna(0, [*counts, *[f"active_days_{s}" for s, _ in SPANS]])
+        _spark_single(frame).write.mode("append").parquet(str(output))
+
+
+ENGINES: dict[str, Engine] = {
+    engine.__name__: engine
+    for engine in (
+        *(repurchase, repurchase_nightly, spark_cross_join, spark_window_joins),
+        *(duckdb, polars, pandas),
+    )
+}
+
+
+def main() -> None:
+    """Run one engine once to warm up, and then as often as asked; print the seconds of each."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("engine", choices=ENGINES)
+    arguments.add_argument("--log", type=Path, required=True)
+    arguments.add_argument("--last", type=date.fromisoformat, required=True)
+    arguments.add_argument("--dates", type=int, required=True)
+    arguments.add_argument("--output", type=Path, required=True)
+    arguments.add_argument("--repeats", type=int, default=3)
+    given = arguments.parse_args()
+    dates = as_of_dates(given.last, given.dates)
+    seconds = []
+    for _ in range(given.repeats + 1):
+        shutil.rmtree(given.output, ignore_errors=True)
+        started = time.monotonic()
+        ENGINES[given.engine](given.log, dates, given.output)
+        seconds.append(time.monotonic() - started)
+    sys.stdout.write(json.dumps({"seconds": seconds[1:]}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""How fast the features are made, beside other engines on the same log: docs/speed.md, README.
+
+`make bench-quick` takes 2 million lines, `make bench` also 20 million. Every engine makes the same
+53 features (benchmarks/peers.py), each in a process of its own, one after the other: once to warm
+up, then three times, of which the median counts; twice in all where that takes minutes. Results
+that differ from this engine's stop the benchmark.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import psutil
+from deltalake import DeltaTable
+
+from benchmarks.peers import FEATURES
+
+ROOT = Path(__file__).parents[1]
+DAYS, START = 730, date(2023, 1, 1)
+LAST = START + timedelta(DAYS - 1)
+# Customers of the generated log for a million lines.
+CUSTOMERS_PER_MILLION = 46_200
+FAST = ("repurchase", "duckdb", "polars")
+SLOW = ("pandas", "spark_cross_join", "spark_window_joins")
+# Millions of lines, dates and engines, in the order in which they run.
+QUICK = [(2, 12, (*FAST, "pandas", "spark_cross_join")), (2, 1, FAST)]
+FULL = [
+    *QUICK[:1],
+    (2, 1, (*FAST, *SLOW)),
+    (2, 52, FAST),
+    (20, 1, (*FAST, "repurchase_nightly")),
+    (20, 12, FAST),
+]
+ACCURACY = 1e-9
+MEGABYTE = 2**20
+BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
+
+
+def main() -> None:
+    """Run the engines, check that they agree, and write what was measured."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true", help="2 million lines only")
+    arguments.add_argument("--logs", type=Path, default=ROOT / "lakehouse" / "benchmarks")
+    arguments.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results.json")
+    given = arguments.parse_args()
+    records = []
+    for millions, dates, engines in QUICK if given.quick else FULL:
+        log = _log(given.logs, millions)
+        with tempfile.TemporaryDirectory() as folder:
+            for engine in engines:
+                record = _measured(engine, log, dates, Path(folder))
+                records.append({"rows": millions * 1_000_000, "dates": dates, **record})
+                print(json.dumps(records[-1]), flush=True)
+    given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    _put_into(ROOT / "README.md", _table(records))
+
+
+def _log(folder: Path, millions: int) -> Path:
+    log = folder / f"{millions}m" / "lines"
+    if not (log / "_SUCCESS").exists():
+        command = [sys.executable, "-m", "benchmarks.log", str(log.parent)]
+        subprocess.run(
+            [*command, str(millions * CUSTOMERS_PER_MILLION), str(DAYS)], check=True, cwd=ROOT
+        )
+    return log
+
+
+def _measured(engine: str, log: Path, dates: int, folder: Path) -> dict[str, object]:
+    output = folder / engine
+    command = [sys.executable, "-m", "benchmarks.peers", engine, "--log", str(log)]
+    command += ["--last", str(LAST), "--dates", str(dates), "--output", str(output)]
+    command += ["--repeats", "1" if engine in SLOW else "3"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _memory(process.pid))
+        time.sleep(0.2)
+    assert process.stdout is not None
+    said = process.stdout.read().decode().strip().splitlines()
+    if process.returncode:
+        sys.exit(f"{engine} failed with exit code {process.returncode}")
+    rows = _rows(output)
+    expected = folder / FAST[0]
+    if output != expected:
+        _compare(engine, output, expected)
+    return {
+        "engine": engine,
+        "seconds": round(statistics.median(json.loads(said[-1])["seconds"]), 2),
+        "peak_mb": round(peak / MEGABYTE),
+        "result_rows": rows,
+    }
+
+
+def _memory(pid: int) -> int:
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for member in family:
+        try:
+            total += member.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _files(output: Path) -> str:
+    delta = output / "features"
+    if delta.is_dir():
+        return json.dumps(DeltaTable(delta).file_uris())
+    return json.dumps([str(file) for file in sorted(output.glob("*.parquet"))])
+
+
+def _source(output: Path) -> str:
+    files = _files(output).replace('"', "'")
+    # A Delta table keeps the date in the name of its folder.
+    return f"read_parquet({files}, hive_partitioning = true)"
+
+
+def _rows(output: Path) -> int:
+    counted = duckdb.sql(f"SELECT count(*) FROM {_source(output)}").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def _compare(engine: str, output: Path, expected: Path) -> None:
+    """Stop unless both hold the same snapshots, and in each the same features."""
+    differs = [
+        f"count(*) FILTER ((a.{name} IS NULL) != (b.{name} IS NULL) OR abs(a.{name} - b.{name})"
+        f" > {ACCURACY} * greatest(1, abs(b.{name})))"
+        for name in FEATURES
+    ]
+    found = duckdb.sql(
+        f"SELECT count(*) FILTER (a.customer_id IS NULL OR b.customer_id IS NULL), "
+        f"{', '.join(differs)} FROM {_source(output)} AS a FULL JOIN {_source(expected)} AS b "
+        "ON a.customer_id = b.customer_id AND a.as_of::DATE = b.as_of::DATE"
+    ).fetchone()
+    assert found is not None
+    wrong = {name: count for name, count in zip(("rows", *FEATURES), found, strict=True) if count}
+    if wrong:
+        sys.exit(f"{engine} differs from {FAST[0]}: {wrong}")
+
+
+def _table(records: Sequence[dict[str, object]]) -> str:
+    lines = ["| lines | dates | engine | seconds | peak memory, MB | rows |", "|" + "---|" * 6]
+    lines += [
+        f"| {record['rows']:,} | {record['dates']} | {record['engine']} | {record['seconds']:.1f} "
+        f"| {record['peak_mb']:,} | {record['result_rows']:,} |"
+        for record in sorted(records, key=lambda r: (r["rows"], r["dates"], r["seconds"]))
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _put_into(page: Path, table: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
