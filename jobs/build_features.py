@@ -67,7 +67,8 @@ def build_features(
     if days.where("orders > 0").isEmpty():
         raise InputError(f"nobody ordered before {span.as_of}: there is nobody to look at")
     dates = sorted(dates or {*dates_to_train(job, span), span.as_of})
-    missing = [d for d in dates if again or d not in _there(job)]
+    there = set() if again else _there(job)
+    missing = [d for d in dates if d not in there]
     chunk = job.settings.features.dates_per_chunk
     for start in range(0, len(missing), chunk):
         part = missing[start : start + chunk]
