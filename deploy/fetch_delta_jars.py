@@ -4,7 +4,10 @@ has them without asking Maven Central again.
 
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyspark
@@ -13,6 +16,24 @@ from pyspark.sql import SparkSession
 
 # The others that Delta asks for are in Spark's distribution already.
 NOT_IN_SPARK = ("io.delta_", "io.unitycatalog_")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what Ivy writes about every artefact, unless it fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def fetch(jars: Path) -> list[str]:
@@ -28,4 +49,6 @@ def fetch(jars: Path) -> list[str]:
 if __name__ == "__main__":
     folder = Path(pyspark.__file__).parent / "jars"
     if not list(folder.glob("*delta-spark*.jar")):
-        print(f"fetched {len(fetch(folder))} Delta jars from Maven Central")
+        with quiet():
+            fetched = fetch(folder)
+        print(f"fetched {len(fetched)} Delta jars from Maven Central")
