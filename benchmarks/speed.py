@@ -16,10 +16,13 @@ import time
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import matplotlib.pyplot as plt
 import psutil
 from deltalake import DeltaTable
+from matplotlib.ticker import NullLocator
 
 from benchmarks.peers import FEATURES
 
@@ -60,7 +63,8 @@ def main() -> None:
                 records.append({"rows": millions * 1_000_000, "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)
     given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-    _put_into(ROOT / "README.md", _table(records))
+    _plot(records, ROOT / "docs" / "speed.svg")
+    _put_into(ROOT / "README.md", f"![seconds by dates](docs/speed.svg)\n\n{_table(records)}")
 
 
 def _log(folder: Path, millions: int) -> Path:
@@ -73,7 +77,7 @@ def _log(folder: Path, millions: int) -> Path:
     return log
 
 
-def _measured(engine: str, log: Path, dates: int, folder: Path) -> dict[str, object]:
+def _measured(engine: str, log: Path, dates: int, folder: Path) -> dict[str, Any]:
     output = folder / engine
     command = [sys.executable, "-m", "benchmarks.peers", engine, "--log", str(log)]
     command += ["--last", str(LAST), "--dates", str(dates), "--output", str(output)]
@@ -150,7 +154,7 @@ def _compare(engine: str, output: Path, expected: Path) -> None:
         sys.exit(f"{engine} differs from {FAST[0]}: {wrong}")
 
 
-def _table(records: Sequence[dict[str, object]]) -> str:
+def _table(records: Sequence[dict[str, Any]]) -> str:
     lines = ["| lines | dates | engine | seconds | peak memory, MB | rows |", "|" + "---|" * 6]
     lines += [
         f"| {record['rows']:,} | {record['dates']} | {record['engine']} | {record['seconds']:.1f} "
@@ -158,6 +162,32 @@ def _table(records: Sequence[dict[str, object]]) -> str:
         for record in sorted(records, key=lambda r: (r["rows"], r["dates"], r["seconds"]))
     ]
     return "\n".join(lines) + "\n"
+
+
+def _plot(records: Sequence[dict[str, Any]], path: Path) -> None:
+    """Seconds by the number of dates, a panel for each size of the log, a line for each engine."""
+    sizes = sorted({record["rows"] for record in records})
+    figure, panels = plt.subplots(1, len(sizes), figsize=(5 * len(sizes), 4), squeeze=False)
+    colours = {e: f"C{i}" for i, e in enumerate(dict.fromkeys(r["engine"] for r in records))}
+    for panel, size in zip(panels[0], sizes, strict=True):
+        for engine, colour in colours.items():
+            points = sorted(
+                (r["dates"], r["seconds"])
+                for r in records
+                if r["rows"] == size and r["engine"] == engine
+            )
+            if points:
+                panel.plot(*zip(*points, strict=True), "o-", color=colour, label=engine)
+        panel.set(title=f"{size / 1e6:g} million lines", xlabel="as-of dates", ylabel="seconds")
+        panel.set(xscale="log", yscale="log")
+        ticks = sorted({r["dates"] for r in records if r["rows"] == size})
+        panel.set_xticks(ticks, labels=[str(tick) for tick in ticks], minor=False)
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.grid(visible=True, alpha=0.3)
+        panel.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
 
 
 def _put_into(page: Path, table: str) -> None:

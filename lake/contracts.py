@@ -7,6 +7,13 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+# Delta keeps which rows a commit changed.
+CHANGE_FEED = ("delta.enableChangeDataFeed", "true")
+# For tables written bit by bit.
+MERGE_SMALL_FILES = ("delta.autoOptimize.autoCompact", "true")
+# Nobody looks for files by the smallest and the largest value of a feature.
+KEYS_INDEXED = ("delta.dataSkippingNumIndexedCols", "2")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -33,10 +40,8 @@ class Table:
     description: str
     columns: tuple[Column, ...]
     partitioned_by: tuple[str, ...] = ()
-    # Whether Delta keeps which rows a commit changed.
-    change_feed: bool = False
-    # Whether it is written bit by bit, so that its small files must be merged now and then.
-    grows: bool = False
+    # Delta's table properties.
+    properties: tuple[tuple[str, str], ...] = ()
 
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly the contract's columns, in its order, types and comments."""
@@ -73,8 +78,7 @@ TRANSACTIONS = Table(
         Column("channel", "string", "Where the order was placed"),
         Column("file", "string", "The file that the line came from; null for tables"),
     ),
-    change_feed=True,
-    grows=True,
+    properties=(CHANGE_FEED, MERGE_SMALL_FILES),
 )
 
 QUARANTINE = Table(
@@ -86,7 +90,7 @@ QUARANTINE = Table(
         Column("source_row", "string", "The row as it came: JSON of its columns, or the raw line"),
         Column("reasons", "array<string>", "Every reason why it was refused"),
     ),
-    grows=True,
+    properties=(MERGE_SMALL_FILES,),
 )
 
 INGESTED_FILES = Table(
@@ -114,6 +118,7 @@ FEATURES = Table(
     "One row per snapshot (customer, as_of); every feature looks only at days before as_of",
     (CUSTOMER, AS_OF),
     partitioned_by=("as_of",),
+    properties=(KEYS_INDEXED,),
 )
 
 LABELS = Table(

@@ -152,14 +152,11 @@ class Lake:
         partitions = (
             f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         )
-        properties = {
-            "delta.autoOptimize.autoCompact": str(table.grows).lower(),
-            "delta.enableChangeDataFeed": str(table.change_feed).lower(),
-        }
-        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
+        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in table.properties)
+        properties = f"TBLPROPERTIES ({pairs})" if pairs else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
-            f"{partitions} COMMENT {_quoted(table.description)} TBLPROPERTIES ({pairs})"
+            f"{partitions} COMMENT {_quoted(table.description)} {properties}"
         )
 
 

@@ -179,6 +179,31 @@ def test_features_are_made_again_only_where_the_log_has_changed(job, files, tmp_
     assert build_features(growing, span, days, again=True).made == days
 
 
+def test_a_killed_backfill_goes_on_where_it_was(job, files, tmp_path, monkeypatch) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(c, d, 500 + c) for c in range(5) for d in range(0, 60, 7 + c)])
+    killed = job("killed", "features.dates_per_chunk=1")
+    ingest(killed, files(), str(log))
+    span, days = log_span(killed, None), [START + timedelta(day) for day in (20, 30, 40)]
+    replace = Lake.replace
+
+    def dying(self, table, frame, where=None) -> None:
+        if table.name == "features" and str(days[1]) in where:
+            raise KeyboardInterrupt
+        replace(self, table, frame, where)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            build_features(killed, span, days)
+    assert build_features(killed, span, days).made == days[1:]
+    fresh = job("fresh")
+    ingest(fresh, files(), str(log))
+    build_features(fresh, span, days)
+    same(killed, fresh, "features", "labels")
+
+
 LINES = st.lists(
     st.builds(
         line,
