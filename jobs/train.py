@@ -87,9 +87,8 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
         for evaluation in result.evaluations
         for metric, value in _metrics(evaluation).items()
     ]
-    schema = ", ".join(f"{c.name} {c.type}" for c in EVALUATIONS.columns)
     where = f"as_of = DATE'{held_out}' AND horizon_days = {wanted.horizon_days}"
-    job.lake.replace(EVALUATIONS, job.spark.createDataFrame(rows, schema), where)
+    job.lake.replace(EVALUATIONS, job.spark.createDataFrame(rows, EVALUATIONS.schema), where)
     return result
 
 

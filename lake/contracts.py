@@ -43,6 +43,11 @@ class Table:
     # Delta's table properties.
     properties: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def schema(self) -> str:
+        """The columns and their types, as Spark SQL writes a schema."""
+        return ", ".join(f"{column.name} {column.type}" for column in self.columns)
+
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly the contract's columns, in its order, types and comments."""
         return frame.select([column.cast() for column in self.columns])

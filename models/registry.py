@@ -54,8 +54,7 @@ def register(
         data_versions,
         champion.importances,
     )
-    schema = ", ".join(f"{c.name} {c.type}" for c in MODELS.columns)
-    frame = lake.spark.createDataFrame([row], schema)
+    frame = lake.spark.createDataFrame([row], MODELS.schema)
     where = f"trained_for = DATE'{trained_for}' AND horizon_days = {horizon_days}"
     lake.replace(MODELS, frame, where)
 
