@@ -5,6 +5,8 @@ RepurchaseError
 └── InputError           the data are missing, unreadable or not fit for the step
 """
 
+import re
+
 
 class RepurchaseError(Exception):
     """A problem that the user can mend; its message says what, where and how. Exit code 2."""
@@ -16,3 +18,9 @@ class ConfigurationError(RepurchaseError):
 
 class InputError(RepurchaseError):
     """The data are missing, unreadable or not fit for the step."""
+
+
+def without_codes(text: str) -> str:
+    """The first line of what Spark says, without its error class and SQLSTATE."""
+    first = text.strip().split("\n")[0]
+    return re.sub(r"^\[[\w.]+\] |\s*SQLSTATE: \w+.*", "", first).strip()

@@ -4,7 +4,6 @@ Unlike the catalogue's, they are made from `transactions` line by line, and need
 their own: each line goes to every as-of date and window that it lies in.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import date
 
@@ -14,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, DataType, NumericType, StringType
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, without_codes
 from conf.settings import CustomFeature
 from features.catalogue import LIFETIME
 from lake.contracts import Column
@@ -79,11 +78,10 @@ def _type(transactions: DataFrame, feature: CustomFeature) -> str:
         given = transactions.groupBy("customer_id").agg(_value(feature).alias("v"))
         found: DataType = given.schema["v"].dataType
     except (AnalysisException, ParseException) as problem:
-        said = re.sub(r"^\[[\w.]+\]\s*|\s*SQLSTATE: \w+.*", "", str(problem).strip().split("\n")[0])
         have = ", ".join(transactions.columns)
         raise ConfigurationError(
             f"features.custom, {feature.name}: {feature.sql!r} is no aggregate of the lines: "
-            f"{said} (transactions has the columns {have})"
+            f"{without_codes(str(problem))} (transactions has the columns {have})"
         ) from None
     if isinstance(found, StringType):
         return "string"

@@ -59,7 +59,7 @@ def build_features(
     Dates whose features are there and up to date are left as they are, unless `again`. The others
     are made in chunks of `features.dates_per_chunk`, each of them kept once it is made.
     """
-    feature_columns(job)  # what is wrong with the user's own is said before the work
+    columns = feature_columns(job)  # what is wrong with the user's own is said before the work
     work = due(job.lake, span.first, span.as_of)
     _forget_dates_after(job, work.first(otherwise=span.first))
     update_customer_days(job.lake, work, span.as_of)
@@ -72,7 +72,7 @@ def build_features(
     chunk = job.settings.features.dates_per_chunk
     for start in range(0, len(missing), chunk):
         part = missing[start : start + chunk]
-        _build(job, span, days, part)
+        _build(job, span, days, columns, part)
         if len(missing) > chunk:
             say(f"{start + len(part)} of {len(missing)} dates: {part[0]} .. {part[-1]}")
     horizon = job.settings.snapshots.horizon_days
@@ -81,22 +81,38 @@ def build_features(
         where = f"{dated('as_of', labelled)} AND horizon_days = {horizon}"
         job.lake.replace(LABELS, labels(days, labelled, horizon), where)
     count = job.lake.read("features").where(F.col("as_of").isin(dates)).count()
-    return Built(count, dates, len(feature_columns(job)), missing)
+    return Built(count, dates, len(columns), missing)
 
 
-def _build(job: Job, span: LogSpan, days: DataFrame, dates: list[date]) -> None:
-    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.features
-    snapshots = Snapshots(tuple(dates), wanted.windows, horizon, span.first, country(job))
-    frame = customer_features(days, snapshots)
-    if wanted.custom:
-        lines = job.lake.read("transactions").where(F.col("ordered_on") < F.lit(span.as_of))
-        own = custom_features(lines, dates, wanted.custom)
-        frame = frame.join(own, ["customer_id", "as_of"], "left")
-    contract = FEATURES.with_columns(feature_columns(job))
-    job.lake.replace(contract, frame, dated("as_of", dates))
+def _build(
+    job: Job, span: LogSpan, days: DataFrame, columns: Sequence[Column], dates: list[date]
+) -> None:
+    frame = features_at(job, span, days, known_lines(job, span), dates)
+    job.lake.replace(FEATURES.with_columns(columns), frame, dated("as_of", dates))
     job.lake.set_properties("features", made_with(job))
     done = job.spark.createDataFrame([(d, _made_with(job)) for d in dates], FEATURE_DATES.schema)
     job.lake.replace(FEATURE_DATES, done, dated("as_of", dates))
+
+
+def known_lines(job: Job, span: LogSpan) -> DataFrame:
+    """The lines of the log before `as_of`."""
+    return job.lake.read("transactions").where(F.col("ordered_on") < F.lit(span.as_of))
+
+
+def features_at(
+    job: Job, span: LogSpan, days: DataFrame, lines: DataFrame, dates: Sequence[date]
+) -> DataFrame:
+    """Every feature at the dates, the user's own too: one row per snapshot.
+
+    `days` are customer-days, `lines` the lines of the log that they were made of.
+    """
+    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.features
+    snapshots = Snapshots(tuple(dates), wanted.windows, horizon, span.first, country(job))
+    frame = customer_features(days, snapshots)
+    if not wanted.custom:
+        return frame
+    own = custom_features(lines, dates, wanted.custom)
+    return frame.join(own, ["customer_id", "as_of"], "left")
 
 
 def feature_columns(job: Job) -> list[Column]:
@@ -167,8 +183,7 @@ def show_plan(job: Job, span: LogSpan, dates: list[date]) -> None:
     ]
     day = F.struct("customer_id", "ordered_on")
     counted = (
-        job.lake.read("transactions")
-        .where(F.col("ordered_on") < F.lit(span.as_of))
+        known_lines(job, span)
         .agg(F.count(F.lit(1)).alias("lines"), F.approx_count_distinct(day).alias("days"), *before)
         .collect()[0]
     )

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from conf.errors import RepurchaseError
+from conf.errors import RepurchaseError, without_codes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -192,4 +192,4 @@ def _messages(text: str) -> list[str]:
     """What an error and its causes say, without Spark's codes; Spark Connect sends no causes."""
     thrown = re.findall(r"^(?:: |Caused by: )[\w.$]+: (.+)", text, re.MULTILINE)
     lines = thrown or text.strip().split("\n")[:2]
-    return [re.sub(r"^\[[\w.]+\] |\s*SQLSTATE: \w+.*", "", line).strip() for line in lines]
+    return [without_codes(line) for line in lines]

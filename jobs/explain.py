@@ -9,10 +9,8 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.loading import closest
-from features.custom import custom_features
 from features.customer_days import customer_days
-from features.windows import Snapshots, customer_features
-from jobs.build_features import country, feature_columns
+from jobs.build_features import feature_columns, features_at, known_lines
 from jobs.console import console, handled, say, show
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 
@@ -32,15 +30,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
             f"--feature {feature}: no such feature{closest(feature, columns)}; "
             "`repurchase features list` shows them"
         )
-    lines = job.lake.read("transactions").where(
-        (F.col("customer_id") == F.lit(customer)) & (F.col("ordered_on") < F.lit(span.as_of))
-    )
-    wanted, horizon = job.settings.features, job.settings.snapshots.horizon_days
-    snapshots = Snapshots((span.as_of,), wanted.windows, horizon, span.first, country(job))
-    made = customer_features(customer_days(lines), snapshots)
-    if wanted.custom:
-        own = custom_features(lines, [span.as_of], wanted.custom)
-        made = made.join(own, ["customer_id", "as_of"], "left")
+    lines = known_lines(job, span).where(F.col("customer_id") == F.lit(customer))
+    made = features_at(job, span, customer_days(lines), lines, [span.as_of])
     rows = made.select(F.col(feature).cast(columns[feature].type)).collect()
     if not rows:
         raise InputError(f"--customer {customer}: no order before {span.as_of} in the log")
@@ -49,7 +40,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     if feature.startswith(CALENDAR):
         say("no line of the customer has a part in it")
         return
-    begin = span.as_of - timedelta(_days(feature, wanted.windows) or (span.as_of - span.first).days)
+    days = _days(feature, job.settings.features.windows) or (span.as_of - span.first).days
+    begin = span.as_of - timedelta(days)
     behind = lines.where(F.col("ordered_on") >= F.lit(begin)).orderBy("ordered_at", "order_id")
     named = ("ordered_on", "kind", "order_id", "amount", "quantity", "category", "file")
     shown = behind.select(*named).limit(MOST_LINES + 1).collect()

@@ -71,11 +71,8 @@ def ingest(job: Job, source: Source, path: str | None) -> Ingested:
     with business_session(job.spark, source.time_zone):
         rows = read_log(job.spark, source, path)
         files = _files(job, source, path)
-        if files is None:
-            _remember(job, [])
-            _take(job, source, path, rows, None)
-        elif files.whole:
-            _remember(job, files.unfinished)
+        if files is None or files.whole:
+            _remember(job, files.unfinished if files else [])
             _take(job, source, path, rows, None)
         else:
             _say_what_is_new(files)

@@ -1,6 +1,5 @@
 """A log to rows that fulfil the `transactions` contract and rows that do not, with reasons."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType, StringType, StructField, StructType
 from pyspark.sql.window import Window
 
-from conf.errors import ConfigurationError, InputError
+from conf.errors import ConfigurationError, InputError, without_codes
 from conf.source import OPTIONAL, Source
 
 CORRUPT = "_corrupt_record"
@@ -268,7 +267,7 @@ def _evaluated(rows: DataFrame, source: Source) -> DataFrame:
     except AnalysisException as problem:
         for name, sql in expressions.items():
             _checked(rows, raw, name, sql, source)
-        raise ConfigurationError(f"source {source.name}: {_said(problem)}") from None
+        raise ConfigurationError(f"source {source.name}: {without_codes(str(problem))}") from None
     if isinstance(moment, NumericType):
         raise ConfigurationError(
             f"source {source.name}, ordered_at: {expressions['ordered_at']!r} is a number; say "
@@ -305,14 +304,9 @@ def _checked(
     except AnalysisException as problem:
         have = ", ".join(c for c in rows.columns if c not in (CORRUPT, "_file"))
         raise ConfigurationError(
-            f"source {source.name}, {name}: {sql!r} does not fit the log: {_said(problem)} "
-            f"(the log has the columns {have or 'none'})"
+            f"source {source.name}, {name}: {sql!r} does not fit the log: "
+            f"{without_codes(str(problem))} (the log has the columns {have or 'none'})"
         ) from None
-
-
-def _said(problem: Exception) -> str:
-    """Spark's first line, without its codes."""
-    return re.sub(r"^\[[\w.]+\] |\s*SQLSTATE: \w+.*", "", str(problem).strip().split("\n")[0])
 
 
 def _skipped(rows: DataFrame, source: Source) -> DataFrame:
@@ -334,4 +328,4 @@ def _loaded(load: Callable[[], DataFrame], path: str | None) -> DataFrame:
             raise InputError(
                 f"{path}: no rows; Spark reads no file whose name begins with _ or ."
             ) from None
-        raise InputError(f"{path}: {_said(problem)}") from None
+        raise InputError(f"{path}: {without_codes(str(problem))}") from None
