@@ -17,6 +17,7 @@ setup(
     install_requires=[
         "pyspark==4.2.0",
         "delta-spark==4.4.0",
+        "deltalake>=1.2,<2",
         "pandas>=2.2,<3",
         "pyarrow>=18",
         "numpy>=1.26",

@@ -65,16 +65,14 @@ def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
 
 def _features_of(days: Any, log: Path, dates: Sequence[date], output: Path) -> None:
     from features.catalogue import catalogue
-    from features.windows import Snapshots, customer_features
+    from features.windows import Snapshots, made_features
     from lake.contracts import FEATURES as TABLE
-    from lake.store import Lake, dated
+    from lake.store import Lake
 
     snapshots = Snapshots(tuple(dates), WINDOWS, 30, min(dates) - timedelta(730), None)
     columns = [f.column() for f in catalogue(WINDOWS, 30) if f.name in FEATURES]
-    Lake(spark_session(), str(output)).replace(
-        TABLE.with_columns(columns),
-        customer_features(days, snapshots, FEATURES),
-        dated("as_of", dates),
+    Lake(spark_session(), str(output)).replace_dates(
+        TABLE.with_columns(columns), made_features(days, snapshots, FEATURES), dates
     )
 
 

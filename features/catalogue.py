@@ -1,9 +1,10 @@
-"""Every feature: its name, what it says, and the SQL that makes it of the window aggregates.
+"""Every feature: its name, what it says, and the formula that makes it of the window aggregates.
 
-A feature's SQL reads aggregates named `<measure>_<window>` (see `features.fold`), such as
-`orders_30d` or `revenue_cents_lifetime`, and the columns of one snapshot: `as_of`, `first_day`,
-`last_day`. In a windowed feature `{w}` stands for the window: 7d, 30d, ... or lifetime.
-To add a feature, add an entry here.
+A formula is arithmetic, with `sqrt`, `maximum` and `month`, over the aggregates of one snapshot
+(see `features.fold`): `<measure>_<window>`, such as `orders_30d` or `revenue_cents_lifetime`, and
+days counted from 1970-01-01: `as_of`, `first_day`, `last_day`. What has no finite value, such as
+anything divided by 0, is null. In a windowed feature `{w}` stands for the window: 7d, 30d, ... or
+lifetime. To add a feature, add an entry here.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ LIFETIME = "lifetime"
 
 @dataclass(frozen=True)
 class Feature:
-    """A column of the table `features`; `sql` over the aggregates of one snapshot.
+    """A column of the table `features`; `formula` over the aggregates of one snapshot.
 
     `over` is the window, or the two that a trend compares: 30d, lifetime, 7d/30d; empty where
     the feature looks at no window of the configuration.
@@ -26,7 +27,7 @@ class Feature:
     name: str
     type: str
     description: str
-    sql: str
+    formula: str
     over: str = ""
 
     def column(self) -> Column:
@@ -34,79 +35,73 @@ class Feature:
         return Column(self.name, self.type, self.description)
 
 
-def _per(numerator: str, denominator: str) -> str:
-    return f"cast({numerator} as double) / nullif({denominator}, 0)"
-
-
 def _spread(count: str, total: str, squares: str) -> str:
     # Every product is a whole number, exact up to 2^53; a division before the difference is not.
-    variance = (
-        f"({count} * {squares} - cast({total} as double) * {total}) / ({count} * ({count} - 1))"
-    )
-    return f"case when {count} > 1 then sqrt(greatest({variance}, 0D)) end"
+    squared = f"maximum({count} * {squares} - {total} * {total}, 0)"
+    return f"sqrt({squared} / ({count} * ({count} - 1)))"
 
 
 # One entry each; {w} becomes every window and lifetime, {period} the window in words.
 WINDOWED = (
     Feature("orders_{w}", "int", "Orders {period}", "orders_{w}"),
     Feature("lines_{w}", "int", "Purchase lines {period}", "lines_{w}"),
-    Feature("units_{w}", "double", "Units purchased {period}", "units_thousandths_{w} / 1000D"),
+    Feature("units_{w}", "double", "Units purchased {period}", "units_thousandths_{w} / 1000"),
     Feature(
         "revenue_{w}",
         "double",
         "Money spent {period}, in the log's currency, before returns",
-        "revenue_cents_{w} / 100D",
+        "revenue_cents_{w} / 100",
     ),
     Feature(
         "average_order_value_{w}",
         "double",
         "Money per order {period}; null without an order",
-        _per("revenue_cents_{w} / 100D", "orders_{w}"),
+        "revenue_cents_{w} / 100 / orders_{w}",
     ),
     Feature(
         "max_order_value_{w}",
         "double",
         "Money of the largest order {period}; null without an order",
-        "max_order_cents_{w} / 100D",
+        "max_order_cents_{w} / 100",
     ),
     Feature(
         "std_order_value_{w}",
         "double",
         "Sample standard deviation of the order values {period}; null below two orders",
-        _spread("orders_{w}", "revenue_cents_{w}", "order_cents_squared_{w}") + " / 100D",
+        _spread("orders_{w}", "revenue_cents_{w}", "order_cents_squared_{w}") + " / 100",
     ),
     Feature("active_days_{w}", "int", "Days with an order {period}", "active_days_{w}"),
     Feature(
         "orders_per_active_month_{w}",
         "double",
         "Orders per calendar month with an order {period}; null without an order",
-        _per("orders_{w}", "active_months_{w}"),
+        "orders_{w} / active_months_{w}",
     ),
     Feature(
         "weekend_share_{w}",
         "double",
         "Share of the orders {period} placed on a Saturday or Sunday; null without an order",
-        _per("weekend_orders_{w}", "orders_{w}"),
+        "weekend_orders_{w} / orders_{w}",
     ),
     Feature(
         "weekend_lift_{w}",
         "double",
         "weekend_share over the share of weekend days {period}; null without an order "
         "or a weekend day",
-        _per("weekend_orders_{w} * days_{w}", "(orders_{w} * weekend_days_{w})"),
+        "weekend_orders_{w} * days_{w} / (orders_{w} * weekend_days_{w})",
     ),
     Feature(
         "holiday_share_{w}",
         "double",
         "Share of the orders {period} placed on a public holiday; null without an order",
-        _per("holiday_orders_{w}", "orders_{w}"),
+        "holiday_orders_{w} / orders_{w}",
     ),
     Feature(
         "holiday_lift_{w}",
         "double",
         "holiday_share over the share of public holidays {period}; null without an order "
         "or a holiday",
-        _per("holiday_orders_{w} * days_{w}", "(orders_{w} * holiday_days_{w})"),
+        "holiday_orders_{w} * days_{w} / (orders_{w} * holiday_days_{w})",
     ),
     Feature(
         "category_diversity_{w}",
@@ -118,25 +113,25 @@ WINDOWED = (
         "discount_share_{w}",
         "double",
         "Discount over money before discount {period}; null if nothing was charged",
-        _per("discount_cents_{w}", "(discount_cents_{w} + revenue_cents_{w})"),
+        "discount_cents_{w} / (discount_cents_{w} + revenue_cents_{w})",
     ),
     Feature(
         "return_rate_{w}",
         "double",
         "Returns booked per order {period}; null without an order",
-        _per("returns_{w}", "orders_{w}"),
+        "returns_{w} / orders_{w}",
     ),
     Feature(
         "returned_share_{w}",
         "double",
         "Money of the returns booked over money spent {period}; null if nothing was spent",
-        _per("returned_cents_{w}", "revenue_cents_{w}"),
+        "returned_cents_{w} / revenue_cents_{w}",
     ),
     Feature(
         "cancellation_rate_{w}",
         "double",
         "Cancellations booked per order {period}; null without an order",
-        _per("cancellations_{w}", "orders_{w}"),
+        "cancellations_{w} / orders_{w}",
     ),
 )
 
@@ -147,14 +142,14 @@ TRENDS = (
         "double",
         "Orders per day in the last {sd} days over orders per day in the last {ld}; "
         "null without an order in the longer",
-        "cast(orders_{s} as double) * {ld} / nullif(orders_{l} * {sd}, 0)",
+        "orders_{s} * {ld} / (orders_{l} * {sd})",
     ),
     Feature(
         "revenue_trend_{s}_{l}",
         "double",
         "Money per day in the last {sd} days over money per day in the last {ld}; "
         "null if nothing was spent in the longer",
-        "cast(revenue_cents_{s} as double) * {ld} / nullif(revenue_cents_{l} * {sd}, 0)",
+        "revenue_cents_{s} * {ld} / (revenue_cents_{l} * {sd})",
     ),
 )
 
@@ -163,43 +158,43 @@ SNAPSHOT = (
         "recency_days",
         "int",
         "Days from the last day with an order to as_of, at least 1",
-        "datediff(as_of, last_day)",
+        "as_of - last_day",
     ),
     Feature(
         "tenure_days",
         "int",
         "Days from the first order to as_of, at least 1",
-        "datediff(as_of, first_day)",
+        "as_of - first_day",
     ),
     Feature(
         "first_to_last_order_days",
         "int",
         "Days from the first day with an order to the last; 0 with one such day",
-        "datediff(last_day, first_day)",
+        "last_day - first_day",
     ),
     Feature(
         "days_since_2nd_last_order",
         "int",
         "Days from the second last day with an order to as_of; null below two such days",
-        "datediff(as_of, day_2nd_last)",
+        "as_of - day_2nd_last",
     ),
     Feature(
         "days_since_3rd_last_order",
         "int",
         "Days from the third last day with an order to as_of; null below three such days",
-        "datediff(as_of, day_3rd_last)",
+        "as_of - day_3rd_last",
     ),
     Feature(
         "days_since_5th_last_order",
         "int",
         "Days from the fifth last day with an order to as_of; null below five such days",
-        "datediff(as_of, day_5th_last)",
+        "as_of - day_5th_last",
     ),
     Feature(
         "gap_mean_days",
         "double",
         "Mean days between consecutive days with an order; null below two such days",
-        _per("gap_days_lifetime", "gaps_lifetime"),
+        "gap_days_lifetime / gaps_lifetime",
     ),
     Feature(
         "gap_std_days",
@@ -212,37 +207,37 @@ SNAPSHOT = (
         "gap_last_days",
         "int",
         "Days between the last two days with an order; null below two such days",
-        "datediff(last_day, day_2nd_last)",
+        "last_day - day_2nd_last",
     ),
     Feature(
         "recency_over_gap_mean",
         "double",
         "recency_days over gap_mean_days; null below two days with an order",
-        "cast(datediff(as_of, last_day) as double) * gaps_lifetime / nullif(gap_days_lifetime, 0)",
+        "(as_of - last_day) * gaps_lifetime / gap_days_lifetime",
     ),
     Feature(
         "orders_decayed_30d",
         "double",
         "Orders weighed by half for every 30 days of age, within the longest window",
-        "orders_decayed_30 / 1048576D",
+        "orders_decayed_30 / 1048576",
     ),
     Feature(
         "orders_decayed_90d",
         "double",
         "Orders weighed by half for every 90 days of age, within the longest window",
-        "orders_decayed_90 / 1048576D",
+        "orders_decayed_90 / 1048576",
     ),
     Feature(
         "lifetime_value",
         "double",
         "Money spent less money returned and cancelled, over all days before as_of",
-        "(revenue_cents_lifetime - returned_cents_lifetime - cancelled_cents_lifetime) / 100D",
+        "(revenue_cents_lifetime - returned_cents_lifetime - cancelled_cents_lifetime) / 100",
     ),
     Feature(
         "spending_rate",
         "double",
         "Money spent per day of tenure",
-        _per("revenue_cents_lifetime / 100D", "datediff(as_of, first_day)"),
+        "revenue_cents_lifetime / 100 / (as_of - first_day)",
     ),
     Feature(
         "favourite_category",
@@ -255,7 +250,7 @@ SNAPSHOT = (
         "favourite_category_share",
         "double",
         "Share of favourite_category among the categories of all orders; null without one",
-        _per("favourite_category_orders", "category_orders_lifetime"),
+        "favourite_category_orders / category_orders_lifetime",
     ),
     Feature(
         "favourite_payment_method",
@@ -290,7 +285,7 @@ LAST_YEAR = (
         "revenue_same_period_last_year",
         "double",
         "Money spent in the {horizon} days from 365 days before as_of",
-        "revenue_cents_last_year / 100D",
+        "revenue_cents_last_year / 100",
     ),
 )
 
@@ -330,7 +325,7 @@ def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
             f"{part}_{number}_share",
             "double",
             f"Share of all orders before as_of placed {words}",
-            _per(f"{part}_{number}_lifetime", "orders_lifetime"),
+            f"{part}_{number}_lifetime / orders_lifetime",
         )
         for part, names in (("weekday", WEEKDAY_NAMES), ("month", MONTH_NAMES))
         for number, words in enumerate(
@@ -342,7 +337,7 @@ def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
             f"history_shorter_than_{_token(days)}",
             "int",
             f"1 if the log begins less than {days} days before as_of, else 0",
-            f"cast(log_days < {days} as int)",
+            f"log_days < {days}",
         )
         for days in windows
     ]
@@ -364,5 +359,5 @@ def _filled(feature: Feature, **words: str) -> Feature:
         feature.name.format(**words),
         feature.type,
         feature.description.format(**words),
-        feature.sql.format(**words),
+        feature.formula.format(**words),
     )

@@ -1,4 +1,4 @@
-"""Customer-days to the aggregates of every window and as-of date, many customers at once.
+"""Customer-days to the features of every window and as-of date, many customers at once.
 
 Days are numbered from 1970-01-01. A *history* is the rows of one kind (orders, returns, one
 category of one customer) in the order of their days. A binary search finds where a window begins
@@ -8,8 +8,9 @@ numbers, so that they are exact and do not depend on which customers share a bat
 This module knows numpy and Arrow only: Spark sends it to the workers as it is.
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,6 @@ ORDER_AMOUNTS = ("units_thousandths", "revenue_cents", "discount_cents")
 RETURN_COUNTS = ("returns", "cancellations")
 RETURN_AMOUNTS = ("returned_cents", "cancelled_cents")
 LAST_YEAR = ("orders", "revenue_cents")
-KEYS = ("customer_id", "as_of")
 # Lists in customer_days, and what one of their entries is.
 FACETS = (("categories", "category"), ("payment_methods", "payment_method"))
 PROFILE = (*(f"weekday_{n}" for n in range(1, 8)), *(f"month_{n}" for n in range(1, 13)))
@@ -38,12 +38,62 @@ DAYS_OF_YEAR = 365
 # Snapshots that a batch of the result holds, about, and customer-days that make it.
 BATCH_ROWS = 40_000
 INPUT_ROWS = 200_000
+ARROW = {
+    "int": pa.int32(),
+    "double": pa.float64(),
+    "date": pa.date32(),
+    "string": pa.string(),
+}
+# What a formula can call.
+FUNCTIONS = {
+    "__builtins__": {},
+    "sqrt": np.sqrt,
+    "maximum": np.maximum,
+    "month": lambda day: day.astype("datetime64[D]").astype("datetime64[M]").astype(int) % 12 + 1,
+}
 _BEFORE_ALL, _AFTER_ALL = -(2**30), 2**30
 
 
 @dataclass(frozen=True)
+class Formula:
+    """A column of the result, its Spark SQL type, and how it is made of the aggregates."""
+
+    name: str
+    type: str
+    formula: str
+
+    def reads(self) -> set[str]:
+        """The names in the formula."""
+        return set(re.findall(r"[a-z_]\w*", self.formula))
+
+    def column(self, aggregates: dict[str, Any], as_numbers: "_AsNumbers") -> pa.Array:
+        """The column; null where the formula has no finite value."""
+        if self.formula in aggregates:
+            values = aggregates[self.formula]
+        else:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = eval(self.formula, FUNCTIONS, as_numbers)
+        if isinstance(values, pa.Array):
+            return values
+        missing = None if values.dtype.kind in "ib" else ~np.isfinite(values)
+        return pa.array(values, mask=missing).cast(ARROW[self.type], safe=False)
+
+
+class _AsNumbers(dict[str, Any]):
+    """The aggregates of a batch of snapshots as floats, so that no product of them overflows."""
+
+    def __init__(self, aggregates: dict[str, Any]) -> None:
+        super().__init__()
+        self._aggregates = aggregates
+
+    def __missing__(self, name: str) -> Any:
+        made = self[name] = self._aggregates[name].astype(np.float64)
+        return made
+
+
+@dataclass(frozen=True)
 class Fold:
-    """The dates, windows and calendar of a set of snapshots, as numbers."""
+    """The dates, windows and calendar of a set of snapshots, as numbers, and what to make."""
 
     as_ofs: Ints
     windows: tuple[int, ...]
@@ -53,78 +103,48 @@ class Fold:
     # By day from calendar_start on: how many weekend days and holidays lie before it.
     weekends_before: Ints
     holidays_before: Ints
-    # The aggregates to make; None: all.
-    wanted: frozenset[str] | None = None
+    formulas: tuple[Formula, ...]
+    _wanted: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember which aggregates the formulas are made of."""
+        wanted = frozenset[str]().union(*[formula.reads() for formula in self.formulas])
+        object.__setattr__(self, "_wanted", wanted)
 
     def schema(self) -> dict[str, str]:
         """The columns of the result and their Spark SQL types: one row per snapshot."""
-        return {name: type_ for name, type_ in self._all().items() if self._wants(name)}
+        made = {formula.name: formula.type for formula in self.formulas}
+        return {"customer_id": "string", "as_of": "date", **made}
 
     def reads(self) -> list[str]:
-        """The columns of customer_days that the aggregates are made of, and `position`."""
-        made = [name for name in self.schema() if name not in KEYS]
+        """The columns of customer_days that the formulas need, and `position`."""
         measures = (
             *(*ORDER_COUNTS, *ORDER_AMOUNTS, *RETURN_COUNTS, *RETURN_AMOUNTS),
             *("max_order_cents", "order_cents_squared"),
         )
-        read = [m for m in measures if any(name.startswith(f"{m}_") for name in made)]
+        read = [m for m in measures if any(name.startswith(f"{m}_") for name in self._wanted)]
         for column, name in FACETS:
-            if any(name in aggregate for aggregate in made):
+            if any(name in aggregate for aggregate in self._wanted):
                 read.append(column)
         return ["customer_id", "day", "position", *dict.fromkeys(["orders", *read])]
 
     def _wants(self, name: str) -> bool:
-        return self.wanted is None or name in self.wanted or name in KEYS
-
-    def _all(self) -> dict[str, str]:
-        names = [*[f"{days}d" for days in self.windows], "lifetime"]
-        counts = (
-            *ORDER_COUNTS,
-            *DERIVED_COUNTS,
-            *RETURN_COUNTS,
-            "active_months",
-            "category_diversity",
-        )
-        amounts = (*ORDER_AMOUNTS, *RETURN_AMOUNTS, "max_order_cents")
-        windowed = {
-            f"{measure}_{name}": type_
-            for name in names
-            for type_, measures in (
-                ("int", (*counts, "days", "weekend_days", "holiday_days")),
-                ("bigint", amounts),
-                ("double", ("order_cents_squared",)),
-            )
-            for measure in measures
-        }
-        return {
-            "customer_id": "string",
-            "as_of": "date",
-            **windowed,
-            **{f"{name}_lifetime": "int" for name in (*PROFILE, "gaps")},
-            **{f"{name}_lifetime": "bigint" for name in ("gap_days", "gap_days_squared")},
-            **dict.fromkeys(("first_day", "last_day"), "date"),
-            **dict.fromkeys(("day_2nd_last", "day_3rd_last", "day_5th_last"), "date"),
-            **{f"orders_decayed_{life}": "bigint" for life in HALF_LIVES},
-            **{f"{measure}_last_year": "bigint" for measure in LAST_YEAR},
-            **dict.fromkeys(("favourite_category", "favourite_payment_method"), "string"),
-            **dict.fromkeys(("favourite_category_orders", "category_orders_lifetime"), "bigint"),
-            **dict.fromkeys(("log_days", "horizon_weekend_days", "horizon_holiday_days"), "int"),
-        }
+        return name in self._wanted
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The aggregates of a partition of customer-days, sorted by customer and day.
+        """The features of a partition of customer-days, sorted by customer and day.
 
-        `position` numbers each customer's rows from 1.
+        `position` numbers each customer's rows from 1. The rows of a batch are sorted by `as_of`,
+        then customer.
         """
-        types = {"int": pa.int32(), "bigint": pa.int64(), "double": pa.float64()}
-        arrow = {**types, "date": pa.date32(), "string": pa.string()}
-        schema = pa.schema([(name, arrow[type_]) for name, type_ in self.schema().items()])
+        schema = pa.schema([(name, ARROW[type_]) for name, type_ in self.schema().items()])
         customers = max(1, BATCH_ROWS // len(self.as_ofs))
         for days in _whole_customers(batches, customers):
-            columns = self._aggregates(days)
-            yield pa.RecordBatch.from_arrays(
-                [_column(columns[field.name], field.type) for field in schema], schema=schema
-            )
+            made = self._aggregates(days)
+            as_numbers = _AsNumbers(made)
+            as_of = pa.array(made["as_of"].astype(np.int32)).cast(pa.date32())
+            features = [formula.column(made, as_numbers) for formula in self.formulas]
+            yield pa.RecordBatch.from_arrays([made["customer_id"], as_of, *features], schema=schema)
 
     def _aggregates(self, days: pa.Table) -> dict[str, Any]:
         first_rows = np.flatnonzero(_numbers(days, "position") == 1)
@@ -136,7 +156,7 @@ class Fold:
         bought = np.flatnonzero(orders > 0)
         history = _Histories(of_customer[bought], day[bought], len(first_rows))
         ends = history.before(self.as_ofs)
-        who, when = np.nonzero(ends > history.starts[:, None])
+        when, who = np.nonzero(ends > history.starts)
         snapshots = _Snapshots(who, when, self.as_ofs[when])
         result = {
             "customer_id": days["customer_id"].combine_chunks().take(pa.array(first_rows[who])),
@@ -203,7 +223,7 @@ class Fold:
                 entered = inside & (np.append(values["new_months"], 1)[begin] == 0)
                 result[f"active_months_{name}"] = sums["new_months"](begin, end) + entered
             if self._wants(f"max_order_cents_{name}"):
-                result[f"max_order_cents_{name}"] = pa.array(maximum(begin, end), mask=~inside)
+                result[f"max_order_cents_{name}"] = np.where(inside, maximum(begin, end), np.nan)
 
         return result | self._lifetime_aggregates(values["orders"], sums, history, snapshots)
 
@@ -230,7 +250,7 @@ class Fold:
         for name, back in (("2nd", 2), ("3rd", 3), ("5th", 5)):
             known = end - start >= back
             place = np.where(known, end - back, 0)
-            result[f"day_{name}_last"] = pa.array(history.day[place], mask=~known)
+            result[f"day_{name}_last"] = np.where(known, history.day[place], np.nan)
         a_year_ago = snapshots.as_of - DAYS_OF_YEAR
         begin = history.position(snapshots.who, a_year_ago)
         until = history.position(
@@ -322,8 +342,8 @@ class _Snapshots:
 
     @property
     def at(self) -> tuple[Ints, Ints]:
-        """To pick a snapshot's value of an array by customer and date."""
-        return self.who, self.when
+        """To pick a snapshot's value of an array by date and customer."""
+        return self.when, self.who
 
 
 class _Histories:
@@ -346,8 +366,8 @@ class _Histories:
         return np.asarray(np.searchsorted(self._keys, owner * self._span + offset), np.int64)
 
     def before(self, days: Ints) -> Ints:
-        """By owner and day, the place of the owner's first row on that day or later."""
-        return self.position(self._owners[:, None], days[None, :])
+        """By day and owner, the place of the owner's first row on that day or later."""
+        return self.position(self._owners[None, :], days[:, None])
 
 
 class _PrefixSums:
@@ -418,8 +438,8 @@ class _Facets:
         """The name in most entries before each as-of date (of equals the first by name), in how
         many it is, and how many entries there are.
         """
-        entries = self._histories.before(as_ofs) - self._histories.starts[:, None]
-        packed = self._over_facets(np.maximum, (entries << 32) - self._code[:, None], snapshots)
+        entries = self._histories.before(as_ofs) - self._histories.starts
+        packed = self._over_facets(np.maximum, (entries << 32) - self._code, snapshots)
         most = (packed + (1 << 32) - 1) >> 32
         code = (most << 32) - packed
         names = self._names.take(pa.array(np.where(most > 0, code, 0), mask=most == 0))
@@ -433,7 +453,7 @@ class _Facets:
         self, as_ofs: Ints, windows: Sequence[int], snapshots: _Snapshots
     ) -> dict[str, Ints]:
         """How many distinct names each window has."""
-        ends, starts = self._histories.before(as_ofs), self._histories.starts[:, None]
+        ends, starts = self._histories.before(as_ofs), self._histories.starts
         found = {f"category_diversity_{d}d": self._histories.before(as_ofs - d) for d in windows}
         return {
             name: self._over_facets(np.add, (begins < ends).astype(np.int64), snapshots)
@@ -441,14 +461,14 @@ class _Facets:
         }
 
     def _over_facets(self, ufunc: np.ufunc, by_facet: Ints, snapshots: _Snapshots) -> Ints:
-        """An array by facet and date to one by snapshot; 0 for customers without any facet."""
+        """An array by date and facet to one by snapshot; 0 for customers without any facet."""
         if not len(self._customers):
             return np.zeros(len(snapshots.who), np.int64)
-        by_customer = ufunc.reduceat(by_facet, self._first_facets, axis=0)
+        by_customer = ufunc.reduceat(by_facet, self._first_facets, axis=1)
         place = np.searchsorted(self._customers, snapshots.who)
         place = np.minimum(place, len(self._customers) - 1)
         found = self._customers[place] == snapshots.who
-        return np.where(found, by_customer[place, snapshots.when], 0)
+        return np.where(found, by_customer[snapshots.when, place], 0)
 
 
 def _whole_customers(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.Table]:
@@ -479,10 +499,3 @@ def _numbers(rows: pa.Table, name: str) -> Ints:
     if pa.types.is_date(column.type):
         column = column.cast(pa.int32())
     return np.asarray(column.fill_null(0).to_numpy(), np.int64)
-
-
-def _column(values: Any, type_: pa.DataType) -> pa.Array:
-    array = values if isinstance(values, pa.Array) else pa.array(values)
-    if pa.types.is_date(type_):
-        return array.cast(pa.int32()).cast(type_)
-    return array.cast(type_)

@@ -1,11 +1,10 @@
 """Customer-days to features at any number of as-of dates, in one pass and one exchange.
 
 A window over each customer's days brings them together and in order, which is the only exchange;
-`features.fold` makes the aggregates of every window and date from them, a batch of customers at a
-time; the catalogue's SQL makes the features from the aggregates.
+`features.fold` makes the features of every window and date from them, a batch of customers at a
+time.
 """
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,6 +18,7 @@ from pyspark.sql.window import Window
 from features import fold
 from features.calendar import Calendar, numbered
 from features.catalogue import Feature, catalogue
+from lake.store import Made
 
 # Workers need numpy and Arrow, and no copy of this package.
 cloudpickle.register_pickle_by_value(fold)  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ class Snapshots:
     country: str | None
 
     def fold(self, features: Sequence[Feature]) -> fold.Fold:
-        """The fold that makes the aggregates of which the features are made."""
+        """The fold that makes the features."""
         # Of what lies before the log, the longest window counts weekends and holidays too.
         first = min(self.log_start, min(self.as_ofs) - timedelta(self.windows[-1]))
         calendar = Calendar(first, max(self.as_ofs) + timedelta(self.horizon_days), self.country)
@@ -47,7 +47,7 @@ class Snapshots:
             calendar_start=numbered(first),
             weekends_before=calendar.weekends_before(),
             holidays_before=calendar.holidays_before(),
-            wanted=frozenset(re.findall(r"\w+", " ".join(f.sql for f in features))),
+            formulas=tuple(fold.Formula(f.name, f.type, f.formula) for f in features),
         )
 
 
@@ -59,6 +59,13 @@ def customer_features(
 
     Whatever is dated on or after an as-of date has no influence on its rows.
     """
+    return made_features(customer_days, snapshots, names).frame()
+
+
+def made_features(
+    customer_days: DataFrame, snapshots: Snapshots, names: Collection[str] | None = None
+) -> Made:
+    """The rows of `customer_features`, to be handed to Spark or written by the workers."""
     known = customer_days.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
     in_order = Window.partitionBy("customer_id").orderBy("day")
     history = known.withColumn("position", F.row_number().over(in_order))
@@ -69,7 +76,4 @@ def customer_features(
     ]
     folded = snapshots.fold(features)
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
-    aggregates = history.select(*folded.reads()).mapInArrow(folded.__call__, schema)
-    return aggregates.select(
-        "customer_id", "as_of", *[F.expr(f.sql).cast(f.type).alias(f.name) for f in features]
-    )
+    return Made(history.select(*folded.reads()), folded.__call__, schema)

@@ -16,7 +16,7 @@ from features.custom import custom_columns, custom_features
 from features.increments import due, update_customer_days
 from features.labels import labels, matured
 from features.snapshots import training_dates
-from features.windows import Snapshots, customer_features
+from features.windows import Snapshots, customer_features, made_features
 from jobs.console import console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
@@ -87,8 +87,12 @@ def build_features(
 def _build(
     job: Job, span: LogSpan, days: DataFrame, columns: Sequence[Column], dates: list[date]
 ) -> None:
-    frame = features_at(job, span, days, known_lines(job, span), dates)
-    job.lake.replace(FEATURES.with_columns(columns), frame, dated("as_of", dates))
+    table = FEATURES.with_columns(columns)
+    if job.settings.features.custom:
+        frame = features_at(job, span, days, known_lines(job, span), dates)
+        job.lake.replace(table, frame, dated("as_of", dates))
+    else:
+        job.lake.replace_dates(table, made_features(days, snapshots(job, span, dates)), dates)
     job.lake.set_properties("features", made_with(job))
     done = job.spark.createDataFrame([(d, _made_with(job)) for d in dates], FEATURE_DATES.schema)
     job.lake.replace(FEATURE_DATES, done, dated("as_of", dates))
@@ -106,13 +110,17 @@ def features_at(
 
     `days` are customer-days, `lines` the lines of the log that they were made of.
     """
-    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.features
-    snapshots = Snapshots(tuple(dates), wanted.windows, horizon, span.first, country(job))
-    frame = customer_features(days, snapshots)
-    if not wanted.custom:
+    frame = customer_features(days, snapshots(job, span, dates))
+    if not job.settings.features.custom:
         return frame
-    own = custom_features(lines, dates, wanted.custom)
+    own = custom_features(lines, dates, job.settings.features.custom)
     return frame.join(own, ["customer_id", "as_of"], "left")
+
+
+def snapshots(job: Job, span: LogSpan, dates: Sequence[date]) -> Snapshots:
+    """What the features of these dates look at."""
+    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.features
+    return Snapshots(tuple(dates), wanted.windows, horizon, span.first, country(job))
 
 
 def feature_columns(job: Job) -> list[Column]:

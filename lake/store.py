@@ -1,16 +1,27 @@
 """Where the Delta tables are; reading them, and writing them so that a repeat changes nothing."""
 
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
+from deltalake import DeltaTable
+from deltalake.transaction import AddAction
+from pyspark import cloudpickle
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
 
 from conf.errors import ConfigurationError, InputError
-from lake.contracts import Table
+from lake import part_files
+from lake.contracts import Column, Table
+
+# Workers need Arrow, and no copy of this package.
+cloudpickle.register_pickle_by_value(part_files)  # type: ignore[no-untyped-call]
 
 _BUILT_BY = {
     "transactions": "ingest",
@@ -28,6 +39,22 @@ _BUILT_BY = {
 
 
 TABLES = tuple(_BUILT_BY)
+# The newest protocol that both Spark and delta-rs write for plain tables.
+PLAIN_WRITER = 2
+
+
+@dataclass(frozen=True)
+class Made:
+    """Rows that the workers make of a frame, a batch at a time."""
+
+    source: DataFrame
+    make: Callable[[part_files.Batches], part_files.Batches]
+    # The columns of the rows and their types, as Spark SQL writes a schema.
+    schema: str
+
+    def frame(self) -> DataFrame:
+        """The rows, handed back to Spark."""
+        return self.source.mapInArrow(self.make, self.schema)
 
 
 class Lake:
@@ -83,6 +110,46 @@ class Lake:
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
         writer.overwrite(F.expr(where or "true"))
+
+    def replace_dates(self, table: Table, made: Made, days: Sequence[date]) -> None:
+        """Write the rows in the place of those of these days; `table` is partitioned by the day.
+
+        Where all machines see the tables as files of their own, the workers that make the rows
+        write them as well, and delta-rs commits the files: rows do not pass through Spark. Like
+        `replace`, one atomic commit, and the same table after a repeat.
+        """
+        (column,) = table.partitioned_by
+        self._create(table)
+        if not self._holds_plain_files(table):
+            self.replace(table, made.frame(), dated(column, days))
+            return
+        folder = self.folder(table.name)
+        writer = part_files.PartFiles(folder, column, made.make)
+        files = made.source.mapInArrow(writer.__call__, part_files.SCHEMA).collect()
+        missing = [row.path for row in files if not _is_whole(f"{folder}/{row.path}", row.size)]
+        if missing:
+            raise InputError(
+                f"{folder}: the workers have written {missing[0]}, which is not to be seen here; "
+                "choose a folder that all machines share (--lake)"
+            )
+        self._add_columns(table)
+        _commit(folder, column, days, [(row.path, row.size, row.rows, row.day) for row in files])
+
+    def _holds_plain_files(self, table: Table) -> bool:
+        """Whether the table's files are in a folder, and nothing is asked of who adds one."""
+        if self._schema or "://" in self._path or self._path.startswith("dbfs:") or is_remote():
+            return False
+        protocol = DeltaTable(self.folder(table.name)).protocol()
+        types = {f.name: f.dataType.simpleString() for f in self.read(table.name).schema}
+        return protocol.min_writer_version <= PLAIN_WRITER and all(
+            types.get(column.name, column.type) == column.type for column in table.columns
+        )
+
+    def _add_columns(self, table: Table) -> None:
+        there = self.read(table.name).columns
+        new = [_defined(column) for column in table.columns if column.name not in there]
+        if new:
+            self.spark.sql(f"ALTER TABLE {self.name(table.name)} ADD COLUMNS ({', '.join(new)})")
 
     def version(self, table: str) -> int:
         """The Delta version of the table as it is now."""
@@ -146,9 +213,7 @@ class Lake:
     def _create(self, table: Table) -> None:
         if self.exists(table.name):
             return
-        columns = ",\n".join(
-            f"`{c.name}` {c.type} COMMENT {_quoted(c.description)}" for c in table.columns
-        )
+        columns = ", ".join(_defined(column) for column in table.columns)
         partitions = (
             f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         )
@@ -158,6 +223,33 @@ class Lake:
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
             f"{partitions} COMMENT {_quoted(table.description)} {properties}"
         )
+
+
+def _commit(
+    folder: str, column: str, days: Sequence[date], files: Sequence[tuple[str, int, int, date]]
+) -> None:
+    """Make the files the table's rows of these days, in one commit of the table at `folder`."""
+    now = int(time.time() * 1000)
+    actions = [
+        AddAction(path, size, {column: str(day)}, now, True, json.dumps({"numRecords": rows}))
+        for path, size, rows, day in files
+    ]
+    table = DeltaTable(folder)
+    table.create_write_transaction(
+        list(actions),
+        "overwrite",
+        table.schema(),
+        partition_by=[column],
+        partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
+    )
+
+
+def _is_whole(file: str, size: int) -> bool:
+    return os.path.exists(file) and os.path.getsize(file) == size
+
+
+def _defined(column: Column) -> str:
+    return f"`{column.name}` {column.type} COMMENT {_quoted(column.description)}"
 
 
 def _tells_changes(operation: str, predicate: str | None) -> bool:

@@ -1,5 +1,5 @@
-"""What all tests share: one local Spark session with Delta, a small log and one run of it, and the
-real logs where they are.
+"""What all tests share: one local Spark session with Delta, a small log and one run of it,
+processes, and the real logs where they are.
 """
 
 import os
@@ -18,6 +18,7 @@ from jobs.run import run
 from jobs.session import spark_session
 from lake.store import Lake
 from lake.synthetic import SyntheticShop, synthetic_log
+from tests.jobs.commands import Starter
 
 REAL_LOGS = {
     "online_retail": "online_retail",
@@ -70,6 +71,19 @@ def spark(settings: Settings) -> Iterator[SparkSession]:
 def lake(spark: SparkSession, tmp_path: Path) -> Lake:
     """An empty lake."""
     return Lake(spark, str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    """Start a command; whatever still runs after the test, passed or failed, is ended."""
+    folder = tmp_path / "output"
+    folder.mkdir()
+    started = Starter(folder)
+    try:
+        yield started
+    finally:
+        for process in reversed(started.processes):
+            process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def test_names_are_snake_case_and_every_text_is_filled_in(windows, horizon):
         assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", feature.name)
         assert feature.description.strip() == feature.description != ""
         assert feature.type in ("int", "double", "string")
-        assert not set("{}") & set(feature.name + feature.description + feature.sql)
+        assert not set("{}") & set(feature.name + feature.description + feature.formula)
 
 
 def test_windows_are_what_the_settings_say():

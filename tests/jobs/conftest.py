@@ -1,27 +1,13 @@
-"""What tests of whole commands share: processes, and the wheel."""
+"""What tests of whole commands share: the wheel."""
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.jobs.commands import ROOT, Starter
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starter]:
-    """Start a command; whatever still runs after the test, passed or failed, is ended."""
-    folder = tmp_path / "output"
-    folder.mkdir()
-    started = Starter(folder)
-    try:
-        yield started
-    finally:
-        for process in reversed(started.processes):
-            process.kill()
+from tests.jobs.commands import ROOT
 
 
 @pytest.fixture(scope="session")
