@@ -37,12 +37,13 @@ def as_of_dates(last: date, count: int) -> list[date]:
 
 
 @functools.cache
-def spark_session() -> Any:
-    """The session that `--env local` makes."""
+def spark_session(master: str | None = None) -> Any:
+    """The session that `--env local` makes, here or with its executors elsewhere."""
     from conf.settings import load_settings
     from jobs import session
 
-    return session.spark_session(load_settings("local").spark)
+    elsewhere = [f"spark.master='{master}'", "spark.config={spark.executor.memory: 2g}"]
+    return session.spark_session(load_settings("local", elsewhere if master else []).spark)
 
 
 def repurchase(log: Path, dates: Sequence[date], output: Path) -> None:
@@ -227,11 +228,10 @@ def _polars_features() -> list[Any]:
     ]
 
 
-def pandas(log: Path, dates: Sequence[date], output: Path) -> None:
-    """Pandas: customer-days first, then a grouping for each date and window."""
+def _pandas_days(log: Path) -> Any:
+    """One row per customer and day."""
     import pandas as pd
 
-    output.mkdir(parents=True)
     lines = pd.read_parquet(
         log, columns=["customer_id", "order_id", "ordered_on", "kind", "amount"]
     )
@@ -252,35 +252,101 @@ def pandas(log: Path, dates: Sequence[date], output: Path) -> None:
     days = days.reset_index()
     days["active_days"] = (days["orders"] > 0).astype(int)
     days["weekend"] = days["orders"].where(days["day"].dt.weekday >= 5, 0)
+    return days
+
+
+def _pandas_features(found: dict[str, Any], ordered: Any, as_of: Any) -> Any:
+    """The features at a date, of the sums of each span and the first and last day of orders."""
+    import pandas as pd
+
+    result = pd.DataFrame(index=ordered.index)
+    for span, sums in found.items():
+        counts = sums.drop(columns="largest").fillna(0).astype("int64")
+        some = counts["orders"].where(counts["orders"] > 0)
+        result[f"orders_{span}"] = counts["orders"]
+        result[f"lines_{span}"] = counts["lines"]
+        result[f"revenue_{span}"] = counts["cents"] / 100
+        result[f"average_order_value_{span}"] = counts["cents"] / 100 / some
+        result[f"max_order_value_{span}"] = sums["largest"] / 100
+        result[f"active_days_{span}"] = counts["active_days"]
+        result[f"weekend_share_{span}"] = counts["weekend"] / some
+        result[f"return_rate_{span}"] = counts["returns"] / some
+    result["recency_days"] = (as_of - ordered["max"]).dt.days
+    result["tenure_days"] = (as_of - ordered["min"]).dt.days
+    apart = result["tenure_days"] - result["recency_days"]
+    result["first_to_last_order_days"] = apart
+    gaps = result["active_days_lifetime"] - 1
+    result["gap_mean_days"] = apart / gaps.where(gaps > 0)
+    result["spending_rate"] = result["revenue_lifetime"] / result["tenure_days"]
+    result.insert(0, "as_of", as_of.date())
+    return result.rename_axis("customer_id").reset_index()
+
+
+SUMMED = ("orders", "lines", "cents", "returns", "active_days", "weekend")
+
+
+def pandas(log: Path, dates: Sequence[date], output: Path) -> None:
+    """Pandas: customer-days first, then a grouping for each date and window."""
+    import pandas as pd
+
+    output.mkdir(parents=True)
+    days = _pandas_days(log)
     for as_of in map(pd.Timestamp, dates):
         known = days[days["day"] < as_of]
         ordered = known[known["orders"] > 0].groupby("customer_id")["day"].agg(["min", "max"])
-        result = pd.DataFrame(index=ordered.index)
+        found = {}
         for span, length in SPANS:
             inside = known[known["day"] >= as_of - pd.Timedelta(days=min(length, 20_000))]
-            found = inside.groupby("customer_id").agg(
-                {**sums, "largest": "max", "active_days": "sum", "weekend": "sum"}
+            sums = inside.groupby("customer_id").agg(
+                {**dict.fromkeys(SUMMED, "sum"), "largest": "max"}
             )
-            found = found.reindex(result.index)
-            counts = found.drop(columns="largest").fillna(0).astype("int64")
-            some = counts["orders"].where(counts["orders"] > 0)
-            result[f"orders_{span}"] = counts["orders"]
-            result[f"lines_{span}"] = counts["lines"]
-            result[f"revenue_{span}"] = counts["cents"] / 100
-            result[f"average_order_value_{span}"] = counts["cents"] / 100 / some
-            result[f"max_order_value_{span}"] = found["largest"] / 100
-            result[f"active_days_{span}"] = counts["active_days"]
-            result[f"weekend_share_{span}"] = counts["weekend"] / some
-            result[f"return_rate_{span}"] = counts["returns"] / some
-        result["recency_days"] = (as_of - ordered["max"]).dt.days
-        result["tenure_days"] = (as_of - ordered["min"]).dt.days
-        apart = result["tenure_days"] - result["recency_days"]
-        result["first_to_last_order_days"] = apart
-        gaps = result["active_days_lifetime"] - 1
-        result["gap_mean_days"] = apart / gaps.where(gaps > 0)
-        result["spending_rate"] = result["revenue_lifetime"] / result["tenure_days"]
-        result.insert(0, "as_of", as_of.date())
-        result.reset_index().to_parquet(output / f"{as_of.date()}.parquet")
+            found[span] = sums.reindex(ordered.index)
+        made = _pandas_features(found, ordered, as_of)
+        made.to_parquet(output / f"{as_of.date()}.parquet")
+
+
+def featuretools(log: Path, dates: Sequence[date], output: Path) -> None:
+    """Featuretools: an entity set of customers and customer-days, a training window a span."""
+    import warnings
+
+    import featuretools as engine
+    import pandas as pd
+
+    warnings.simplefilter("ignore")
+    output.mkdir(parents=True)
+    days = _pandas_days(log)
+    entities = engine.EntitySet("log")
+    entities.add_dataframe(
+        days.rename_axis("row").reset_index(), "days", index="row", time_index="day"
+    )
+    entities.normalize_dataframe("days", "customers", "customer_id", make_time_index=True)
+    entities.add_last_time_indexes()
+    history = {}
+    for as_of in map(pd.Timestamp, dates):
+        known = days[(days["day"] < as_of) & (days["orders"] > 0)]
+        history[as_of] = known.groupby("customer_id")["day"].agg(["min", "max"])
+    cutoffs = pd.concat(
+        [pd.DataFrame({"customer_id": h.index, "time": as_of}) for as_of, h in history.items()]
+    )
+    names = {f"SUM(days.{name})": name for name in SUMMED} | {"MAX(days.largest)": "largest"}
+    found = {}
+    for span, length in SPANS:
+        matrix, _ = engine.dfs(
+            entityset=entities,
+            target_dataframe_name="customers",
+            agg_primitives=["sum", "max"],
+            trans_primitives=[],
+            max_depth=1,
+            cutoff_time=cutoffs,
+            cutoff_time_in_index=True,
+            training_window=f"{length} days" if span != "lifetime" else None,
+            include_cutoff_time=False,
+        )
+        found[span] = matrix.rename(columns=names)[list(names.values())]
+    for as_of, ordered in history.items():
+        sums = {s: m.xs(as_of, level="time").reindex(ordered.index) for s, m in found.items()}
+        made = _pandas_features(sums, ordered, as_of)
+        made.to_parquet(output / f"{as_of.date()}.parquet")
 
 
 def _spark_orders(log: Path) -> Any:
@@ -384,7 +450,7 @@ ENGINES: dict[str, Engine] = {
     engine.__name__: engine
     for engine in (
         *(repurchase, repurchase_nightly, spark_cross_join, spark_window_joins),
-        *(duckdb, polars, pandas),
+        *(duckdb, polars, pandas, featuretools),
     )
 }
 
@@ -398,7 +464,10 @@ def main() -> None:
     arguments.add_argument("--dates", type=int, required=True)
     arguments.add_argument("--output", type=Path, required=True)
     arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--master", help="of a standalone cluster, for this project's engine")
     given = arguments.parse_args()
+    if given.master:
+        spark_session(given.master)  # is active from here on
     dates = as_of_dates(given.last, given.dates)
     seconds = []
     for _ in range(given.repeats + 1):

@@ -1,8 +1,8 @@
-"""How fast the features are made, beside other engines on the same log: docs/speed.md, README.
+"""How fast the features are made, beside other engines on the same log: docs/speed.svg, README.
 
-`make bench-quick` takes 2 million lines, `make bench` also 20 million. Every engine makes the same
-53 features (benchmarks/peers.py), each in a process of its own, one after the other: once to warm
-up, then three times, of which the median counts; twice in all where that takes minutes. Results
+`make bench-quick` takes up to 2 million lines, `make bench` up to 100 million. Every engine makes
+the same 53 features (benchmarks/peers.py), each in a process of its own, one after the other: once
+to warm up, then three times, of which the median counts; once where that takes minutes. Results
 that differ from this engine's stop the benchmark.
 """
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,23 +26,37 @@ from deltalake import DeltaTable
 from matplotlib.ticker import NullLocator
 
 from benchmarks.peers import FEATURES
+from benchmarks.standalone import standalone
 
 ROOT = Path(__file__).parents[1]
 DAYS, START = 730, date(2023, 1, 1)
 LAST = START + timedelta(DAYS - 1)
 # Customers of the generated log for a million lines.
 CUSTOMERS_PER_MILLION = 46_200
-FAST = ("repurchase", "duckdb", "polars")
-SLOW = ("pandas", "spark_cross_join", "spark_window_joins")
+OURS, STANDALONE = "repurchase", "repurchase_standalone"
+FAST = (OURS, "duckdb", "polars")
+# Warmed up once and then run once.
+SLOW = ("pandas", "spark_cross_join", "spark_window_joins", "featuretools")
 # Millions of lines, dates and engines, in the order in which they run.
-QUICK = [(2, 12, (*FAST, "pandas", "spark_cross_join")), (2, 1, FAST)]
+QUICK = [
+    (0.1, 12, (OURS, "featuretools")),
+    (2, 12, (*FAST, STANDALONE, "pandas", "spark_cross_join")),
+    (2, 1, FAST),
+]
 FULL = [
-    *QUICK[:1],
-    (2, 1, (*FAST, *SLOW)),
+    QUICK[0],
+    (2, 12, (*FAST, STANDALONE, "pandas", "spark_cross_join", "spark_window_joins")),
+    (2, 1, FAST),
     (2, 52, FAST),
     (20, 1, (*FAST, "repurchase_nightly")),
-    (20, 12, FAST),
+    (20, 12, (*FAST, STANDALONE)),
+    (20, 52, (OURS,)),
+    (100, 1, (OURS, "duckdb")),
+    (100, 12, (OURS,)),
 ]
+# With so many million lines, an engine runs once after its warm-up.
+LARGE = 20
+EXECUTOR_MEMORY = "2g"
 ACCURACY = 1e-9
 MEGABYTE = 2**20
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
@@ -59,40 +74,47 @@ def main() -> None:
         log = _log(given.logs, millions)
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
-                record = _measured(engine, log, dates, Path(folder))
-                records.append({"rows": millions * 1_000_000, "dates": dates, **record})
+                repeats = 1 if engine in SLOW or millions >= LARGE else 3
+                record = _measured(engine, log, dates, Path(folder), repeats)
+                records.append({"rows": round(millions * 1_000_000), "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)
     given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     _plot(records, ROOT / "docs" / "speed.svg")
     _put_into(ROOT / "README.md", f"![seconds by dates](docs/speed.svg)\n\n{_table(records)}")
 
 
-def _log(folder: Path, millions: int) -> Path:
+def _log(folder: Path, millions: float) -> Path:
     log = folder / f"{millions}m" / "lines"
     if not (log / "_SUCCESS").exists():
         command = [sys.executable, "-m", "benchmarks.log", str(log.parent)]
         subprocess.run(
-            [*command, str(millions * CUSTOMERS_PER_MILLION), str(DAYS)], check=True, cwd=ROOT
+            [*command, str(round(millions * CUSTOMERS_PER_MILLION)), str(DAYS)],
+            check=True,
+            cwd=ROOT,
         )
     return log
 
 
-def _measured(engine: str, log: Path, dates: int, folder: Path) -> dict[str, Any]:
+def _measured(engine: str, log: Path, dates: int, folder: Path, repeats: int) -> dict[str, Any]:
     output = folder / engine
-    command = [sys.executable, "-m", "benchmarks.peers", engine, "--log", str(log)]
-    command += ["--last", str(LAST), "--dates", str(dates), "--output", str(output)]
-    command += ["--repeats", "1" if engine in SLOW else "3"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, _memory(process.pid))
-        time.sleep(0.2)
+    command = [sys.executable, "-m", "benchmarks.peers", engine.removesuffix("_standalone")]
+    command += ["--log", str(log), "--last", str(LAST), "--dates", str(dates)]
+    command += ["--output", str(output), "--repeats", str(repeats)]
+    with ExitStack() as stack:
+        if engine == STANDALONE:
+            cluster = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            command += ["--master", stack.enter_context(standalone(cluster, 2, EXECUTOR_MEMORY))]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _memory())
+            time.sleep(0.2)
     assert process.stdout is not None
     said = process.stdout.read().decode().strip().splitlines()
     if process.returncode:
         sys.exit(f"{engine} failed with exit code {process.returncode}")
     rows = _rows(output)
-    expected = folder / FAST[0]
+    expected = folder / OURS
     if output != expected:
         _compare(engine, output, expected)
     return {
@@ -103,18 +125,12 @@ def _measured(engine: str, log: Path, dates: int, folder: Path) -> dict[str, Any
     }
 
 
-def _memory(pid: int) -> int:
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
+def _memory() -> int:
+    """Resident bytes of every process that this one has started."""
     total = 0
-    for member in family:
-        try:
+    for member in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
             total += member.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
     return total
 
 
@@ -151,7 +167,7 @@ def _compare(engine: str, output: Path, expected: Path) -> None:
     assert found is not None
     wrong = {name: count for name, count in zip(("rows", *FEATURES), found, strict=True) if count}
     if wrong:
-        sys.exit(f"{engine} differs from {FAST[0]}: {wrong}")
+        sys.exit(f"{engine} differs from {OURS}: {wrong}")
 
 
 def _table(records: Sequence[dict[str, Any]]) -> str:

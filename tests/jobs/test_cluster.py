@@ -1,55 +1,27 @@
 """The built wheel on a standalone cluster gives the scores of the local run."""
 
 import os
-import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.standalone import ENVIRONMENT, standalone
 from lake.store import Lake
 from tests.jobs.commands import BIN, ROOT, Starter, comparable
 
-SPARK = Path(pyspark.__file__).parent
-SPARK_ENV = {
-    "SPARK_HOME": str(SPARK),
-    "SPARK_LOCAL_IP": "127.0.0.1",
-    "PYSPARK_PYTHON": sys.executable,
-}
 SAME_ON_A_CLUSTER = ("features", "labels", "models", "evaluations", "scores", "current_scores")
 
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
-def master(start: Starter, tmp_path: Path) -> str:
+def master(tmp_path: Path) -> Iterator[str]:
     """The address of a standalone master with two workers of one core each."""
-    daemon = [SPARK / "bin" / "spark-class", "org.apache.spark.deploy"]
-    port = str(free_port())
-    listening = ["--host", "127.0.0.1", "--webui-port", "0"]
-    address = f"spark://127.0.0.1:{port}"
-    leader = start(
-        daemon[0], f"{daemon[1]}.master.Master", *listening, "--port", port, cwd=tmp_path,
-        env=SPARK_ENV,
-    )  # fmt: skip
-    leader.until("I have been elected leader")
-    for number in (1, 2):
-        size = ["--cores", "1", "--memory", "1g", "--work-dir", tmp_path / f"worker{number}"]
-        worker = start(
-            daemon[0], f"{daemon[1]}.worker.Worker", *listening, *size, address, cwd=tmp_path,
-            env=SPARK_ENV,
-        )  # fmt: skip
-        worker.until("Successfully registered with master")
-    return address
+    with standalone(tmp_path) as address:
+        yield address
 
 
 def test_the_wheel_scores_on_two_workers_what_the_local_run_scores(
@@ -71,7 +43,7 @@ def test_the_wheel_scores_on_two_workers_what_the_local_run_scores(
         *("--env", tiny_env, "--source", "generated", "--input", small_log),
         *("--lake", tmp_path / "lake"),
         cwd=tmp_path,
-        env={**SPARK_ENV, "PYTHONPATH": str(wheel)},
+        env={**ENVIRONMENT, "PYTHONPATH": str(wheel)},
     )
     assert submitted.ends() == 0, submitted.said()[-5000:]
     executors = {path.parent.name for path in tmp_path.glob("worker*/app-*/*/stderr")}
