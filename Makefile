@@ -45,8 +45,9 @@ LOGS ?= ../shared/data
 quality: setup  ## Score past days of the public logs in LOGS and write docs/quality.md
 	$(BIN)/python -m benchmarks.quality --logs $(LOGS)
 
-bench: setup  ## Time the features beside other engines, up to 20 million lines
-	$(BIN)/python -m benchmarks.speed
+UP_TO ?= 20
+bench: setup  ## Time the features beside other engines, up to UP_TO=20 million lines
+	$(BIN)/python -m benchmarks.speed --up-to $(UP_TO)
 
 bench-quick: setup  ## The same with 2 million lines
 	$(BIN)/python -m benchmarks.speed --quick
