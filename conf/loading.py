@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -124,14 +124,16 @@ def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
     for part in location[:-1]:
         field = known.model_fields.get(str(part)) if known else None
         annotation = field.annotation if field else None
-        known = (
-            annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel)
-            else None
-        )
+        # A section, or a section or null.
+        models = (a for a in (annotation, *get_args(annotation)) if _is_model(a))
+        known = next(models, None)
     names = list(known.model_fields) if known else []
     guess = closest(str(location[-1]), names)
     return guess or (f"; known here: {', '.join(names)}" if names else "")
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -18,6 +18,17 @@ def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
     return days
 
 
+def _different(words: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(words)) < len(words):
+        raise ValueError("give each word once")
+    return words
+
+
+Words = Annotated[
+    tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], ...], AfterValidator(_different)
+]
+
+
 def _flattened(nested: dict[str, object], above: str = "") -> Iterator[tuple[str, object]]:
     for name, value in nested.items():
         if isinstance(value, dict):
@@ -70,11 +81,15 @@ class CustomFeature(Strict):
 
 
 class FeatureSettings(Strict):
-    """Windows in days before `as_of`; the calendar; how many dates a pass makes."""
+    """Windows in days before `as_of`; the calendar; how many dates a pass makes; which events
+    and traffic sources are counted by their names.
+    """
 
     windows: Annotated[tuple[int, ...], AfterValidator(_ascending)]
     country: Country = None
     dates_per_chunk: PositiveInt
+    event_kinds: Words
+    traffic_sources: Words
     custom: tuple[CustomFeature, ...] = ()
 
 

@@ -1,4 +1,8 @@
-"""How one log maps onto the `transactions` contract: the model of `conf/sources/NAME.yml`."""
+"""How a shop's data map onto the contracts: the model of `conf/sources/NAME.yml`.
+
+The log itself fills `transactions`; the optional sections `events` and `customers` fill the tables
+of these names.
+"""
 
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -6,18 +10,11 @@ from zoneinfo import available_timezones
 import holidays
 from pydantic import AfterValidator, Field
 
+from conf.errors import ConfigurationError
 from conf.loading import OptionValue, Strict, find, validated
 
-REQUIRED = ("customer_id", "ordered_at", "amount")
-OPTIONAL = (
-    "order_id",
-    "quantity",
-    "discount",
-    "product_id",
-    "category",
-    "payment_method",
-    "channel",
-)
+FILES = ("csv", "json", "text", "parquet", "orc")
+READ_FROM_PATHS = (*FILES, "delta", "table")
 
 
 def _time_zone(name: str) -> str:
@@ -44,7 +41,7 @@ class Reader(Strict):
 
 
 class Columns(Strict):
-    """A Spark SQL expression over the source's own columns for each column of the contract."""
+    """A Spark SQL expression over the source's own columns for each column of `transactions`."""
 
     customer_id: str
     ordered_at: str
@@ -58,18 +55,89 @@ class Columns(Strict):
     channel: str | None = None
 
 
-class Source(Strict):
-    """One log: how to read it, what its columns mean, and its time, money and calendar."""
+class EventColumns(Strict):
+    """The same for each column of `events`."""
 
-    name: str = Field(min_length=1)
+    customer_id: str
+    happened_at: str
+    kind: str
+    session_id: str | None = None
+    traffic_source: str | None = None
+    product_id: str | None = None
+
+
+class CustomerColumns(Strict):
+    """The same for each column of `customers`."""
+
+    customer_id: str
+    valid_from: str
+    valid_until: str | None = None
+    birth_year: str | None = None
+    gender: str | None = None
+    location: str | None = None
+    signed_up_on: str | None = None
+
+
+class Mapping(Strict):
+    """The rows for one table: how to read them, and what their columns mean."""
+
     reader: Reader = Reader()
     skip: str | None = None
+    columns: Strict
+    exact_duplicates: Literal["keep", "refuse"] = "keep"
+
+    @property
+    def expressions(self) -> dict[str, str | None]:
+        """The SQL of each column of the table."""
+        return self.columns.model_dump()
+
+    @property
+    def needs_path(self) -> bool:
+        """Whether the reader must be told where the rows are."""
+        return self.reader.format in READ_FROM_PATHS
+
+
+class Events(Mapping):
+    """What customers do beside ordering, for the table `events`."""
+
+    columns: EventColumns
+
+
+class Customers(Mapping):
+    """What is known of customers and when it was valid, for the table `customers`."""
+
+    columns: CustomerColumns
+
+
+class Source(Mapping):
+    """One shop: its log, and its time, money and calendar."""
+
+    name: str = Field(min_length=1)
     columns: Columns
     kind: str = "'purchase'"
     time_zone: TimeZone
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     country: Country = None
-    exact_duplicates: Literal["keep", "refuse"] = "keep"
+    events: Events | None = None
+    customers: Customers | None = None
+
+    @property
+    def expressions(self) -> dict[str, str | None]:
+        """The SQL of each column of `transactions`."""
+        return {**self.columns.model_dump(), "kind": self.kind}
+
+    def mapping(self, table: str) -> Mapping:
+        """How the rows for `transactions`, `events` or `customers` are read.
+
+        Raises ConfigurationError where the source has no section of that name.
+        """
+        found = {"events": self.events, "customers": self.customers}.get(table, self)
+        if found is None:
+            raise ConfigurationError(
+                f"--{table}: the source {self.name} has no section {table}, which says how these "
+                "rows map onto the table; conf/sources/template.yml explains it"
+            )
+        return found
 
 
 def load_source(name: str) -> Source:

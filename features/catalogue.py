@@ -1,16 +1,18 @@
 """Every feature: its name, what it says, and the formula that makes it of the window aggregates.
 
-A formula is arithmetic, with `sqrt`, `maximum` and `month`, over the aggregates of one snapshot
-(see `features.fold`): `<measure>_<window>`, such as `orders_30d` or `revenue_cents_lifetime`, and
-days counted from 1970-01-01: `as_of`, `first_day`, `last_day`. What has no finite value, such as
-anything divided by 0, is null. In a windowed feature `{w}` stands for the window: 7d, 30d, ... or
-lifetime. To add a feature, add an entry here.
+A formula is arithmetic, with `sqrt`, `maximum`, `year` and `month`, over the aggregates of one
+snapshot (see `features.fold`): `<measure>_<window>`, such as `orders_30d` or
+`revenue_cents_lifetime`, and days counted from 1970-01-01: `as_of`, `first_day`, `last_day`. What
+has no finite value, such as anything divided by 0, is null. In a windowed feature `{w}` stands for
+the window: 7d, 30d, ... or lifetime. A feature that `needs` the table `events` or `customers`
+exists only in a lake that has it. To add a feature, add an entry here.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from features.event_days import Vocabulary
 from lake.contracts import Column
 
 LIFETIME = "lifetime"
@@ -21,7 +23,8 @@ class Feature:
     """A column of the table `features`; `formula` over the aggregates of one snapshot.
 
     `over` is the window, or the two that a trend compares: 30d, lifetime, 7d/30d; empty where
-    the feature looks at no window of the configuration.
+    the feature looks at no window of the configuration. `needs` is the table that a lake must have
+    beside `transactions`: events, customers or none.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Feature:
     description: str
     formula: str
     over: str = ""
+    needs: str = ""
 
     def column(self) -> Column:
         """The feature as a column of the contract of `features`."""
@@ -289,6 +293,61 @@ LAST_YEAR = (
     ),
 )
 
+# Of the events: one column per window.
+EVENTS_WINDOWED = (
+    Feature("events_{w}", "int", "Events of any kind {period}", "events_{w}"),
+    Feature(
+        "sessions_{w}",
+        "int",
+        "Sessions with an event {period}; one that goes on after midnight counts on both days",
+        "sessions_{w}",
+    ),
+)
+# The same for each counted {kind} of event.
+EVENTS_BY_KIND = (
+    Feature("{kind}_events_{w}", "int", "Events of the kind {kind} {period}", "kind_{kind}_{w}"),
+)
+# The same if carts are counted.
+CARTS = (
+    Feature(
+        "cart_days_without_order_{w}",
+        "int",
+        "Days with an event of the kind cart and no order on the same day {period}",
+        "cart_days_without_order_{w}",
+    ),
+)
+# One column for each counted {source} of traffic.
+TRAFFIC = Feature(
+    "traffic_{source}_share",
+    "double",
+    "Share of all events before as_of with the traffic source {source}; null without an event",
+    "source_{source}_lifetime / events_lifetime",
+)
+LAST_EVENT = Feature(
+    "hours_since_last_event",
+    "double",
+    "Hours from the last event before as_of to the start of as_of; null without an event",
+    "(as_of_micros - last_event_micros) / 3600000000",
+)
+
+# Of the row of `customers` that holds on the day before as_of; null where there is none.
+ATTRIBUTES = (
+    Feature(
+        "age_years",
+        "int",
+        "The age that the customer reaches in the year of as_of, as known the day before as_of",
+        "year(as_of) - birth_year",
+    ),
+    Feature("gender", "string", "The gender, as known the day before as_of", "gender"),
+    Feature("location", "string", "The location, as known the day before as_of", "location"),
+    Feature(
+        "days_since_sign_up",
+        "int",
+        "Days from the sign-up to as_of, as known the day before as_of; null if it comes later",
+        "as_of - signed_up_on",
+    ),
+)
+
 WEEKDAY_NAMES = (
     "Mondays",
     "Tuesdays",
@@ -304,13 +363,18 @@ MONTH_NAMES = (
 )
 
 
-def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
-    """Every feature for windows of these days and a label window of `horizon_days`."""
-    windowed = [
-        replace(_filled(feature, w=_token(days), period=_period(days)), over=_token(days))
-        for feature in WINDOWED
-        for days in [*windows, None]
-    ]
+def catalogue(
+    windows: Sequence[int],
+    horizon_days: int,
+    events: Vocabulary | None = None,
+    *,
+    customers: bool = False,
+) -> list[Feature]:
+    """Every feature for windows of these days and a label window of `horizon_days`.
+
+    Those of events are there if it is said what of them is counted, those of customers if asked.
+    """
+    windowed = _windowed(WINDOWED, windows)
     pairs = list(pairwise(windows))
     trends = [
         replace(
@@ -343,7 +407,35 @@ def catalogue(windows: Sequence[int], horizon_days: int) -> list[Feature]:
     ]
     seasonal = [_filled(feature, horizon=str(horizon_days)) for feature in LAST_YEAR]
     season = seasonal if horizon_days <= 365 <= windows[-1] else []
-    return [*windowed, *trends, *SNAPSHOT, *season, *profile, *history]
+    of_log = [*windowed, *trends, *SNAPSHOT, *season, *profile, *history]
+    of_events = _of_events(windows, events) if events else []
+    of_customers = [replace(f, needs="customers") for f in ATTRIBUTES] if customers else []
+    return [*of_log, *of_events, *of_customers]
+
+
+def event_families(counted: Vocabulary) -> list[Feature]:
+    """The features of events that have windows, with {w} and {period} still to be filled in."""
+    by_kind = [
+        _filled(f, kind=kind, w="{w}", period="{period}")
+        for f in EVENTS_BY_KIND
+        for kind in counted.kinds
+    ]
+    families = [*EVENTS_WINDOWED, *by_kind, *(CARTS if "cart" in counted.kinds else ())]
+    return [replace(feature, needs="events") for feature in families]
+
+
+def _of_events(windows: Sequence[int], counted: Vocabulary) -> list[Feature]:
+    traffic = [_filled(TRAFFIC, source=source) for source in counted.traffic_sources]
+    made = [*_windowed(event_families(counted), windows), LAST_EVENT, *traffic]
+    return [replace(feature, needs="events") for feature in made]
+
+
+def _windowed(families: Sequence[Feature], windows: Sequence[int]) -> list[Feature]:
+    return [
+        replace(_filled(feature, w=_token(days), period=_period(days)), over=_token(days))
+        for feature in families
+        for days in [*windows, None]
+    ]
 
 
 def _token(days: int | None) -> str:
@@ -355,9 +447,9 @@ def _period(days: int | None) -> str:
 
 
 def _filled(feature: Feature, **words: str) -> Feature:
-    return Feature(
-        feature.name.format(**words),
-        feature.type,
-        feature.description.format(**words),
-        feature.formula.format(**words),
+    return replace(
+        feature,
+        name=feature.name.format(**words),
+        description=feature.description.format(**words),
+        formula=feature.formula.format(**words),
     )

@@ -28,6 +28,10 @@ ORDER_AMOUNTS = ("units_thousandths", "revenue_cents", "discount_cents")
 RETURN_COUNTS = ("returns", "cancellations")
 RETURN_AMOUNTS = ("returned_cents", "cancelled_cents")
 LAST_YEAR = ("orders", "revenue_cents")
+# Of the days with events: what counts the carts, and what is made of them and the orders.
+CART, ABANDONED = "kind_cart", "cart_days_without_order"
+# Of the rows of customers: numbers and days, and texts.
+NUMBERS, TEXTS = ("birth_year", "signed_up_on"), ("gender", "location")
 # Lists in customer_days, and what one of their entries is.
 FACETS = (("categories", "category"), ("payment_methods", "payment_method"))
 PROFILE = (*(f"weekday_{n}" for n in range(1, 8)), *(f"month_{n}" for n in range(1, 13)))
@@ -49,6 +53,7 @@ FUNCTIONS = {
     "__builtins__": {},
     "sqrt": np.sqrt,
     "maximum": np.maximum,
+    "year": lambda day: day.astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970,
     "month": lambda day: day.astype("datetime64[D]").astype("datetime64[M]").astype(int) % 12 + 1,
 }
 _BEFORE_ALL, _AFTER_ALL = -(2**30), 2**30
@@ -104,6 +109,12 @@ class Fold:
     weekends_before: Ints
     holidays_before: Ints
     formulas: tuple[Formula, ...]
+    # The columns of event_days that windows sum; none: there are no events.
+    event_measures: tuple[str, ...] = ()
+    # By as-of date: when it starts, in microseconds since 1970.
+    starts: Ints | None = None
+    # Whether there are rows of customers.
+    has_attributes: bool = False
     _wanted: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,11 +133,29 @@ class Fold:
             *(*ORDER_COUNTS, *ORDER_AMOUNTS, *RETURN_COUNTS, *RETURN_AMOUNTS),
             *("max_order_cents", "order_cents_squared"),
         )
-        read = [m for m in measures if any(name.startswith(f"{m}_") for name in self._wanted)]
+        read = [m for m in measures if self._wants_any(m)]
         for column, name in FACETS:
             if any(name in aggregate for aggregate in self._wanted):
                 read.append(column)
-        return ["customer_id", "day", "position", *dict.fromkeys(["orders", *read])]
+        return [
+            *("customer_id", "day", "position"),
+            *dict.fromkeys(["orders", *read, *self._reads_events(), *self._reads_attributes()]),
+        ]
+
+    def _reads_events(self) -> list[str]:
+        if not self.event_measures:
+            return []
+        wanted = [m for m in self.event_measures if self._wants_any(m)]
+        carts = [CART] if self._wants_any(ABANDONED) else []
+        last = ["last_event_micros"] if self._wants("last_event_micros") else []
+        return ["events", *wanted, *carts, *last]
+
+    def _reads_attributes(self) -> list[str]:
+        wanted = [name for name in (*NUMBERS, *TEXTS) if self._wants(name)]
+        return ["valid_until_day", *wanted] if self.has_attributes else []
+
+    def _wants_any(self, measure: str) -> bool:
+        return any(name.startswith(f"{measure}_") for name in self._wanted)
 
     def _wants(self, name: str) -> bool:
         return name in self._wanted
@@ -163,6 +192,8 @@ class Fold:
             "as_of": snapshots.as_of,
             **self._order_aggregates(days, bought, history, snapshots),
             **self._return_aggregates(days, of_customer, day, len(first_rows), snapshots),
+            **self._event_aggregates(days, of_customer, day, history, snapshots),
+            **self._attributes(days, of_customer, day, len(first_rows), snapshots),
             **self._constants(when),
         }
         for column, name in FACETS:
@@ -304,6 +335,68 @@ class Fold:
             if self._wants(f"{measure}_{name}")
         }
 
+    def _event_aggregates(
+        self,
+        days: pa.Table,
+        of_customer: Ints,
+        day: Ints,
+        orders: "_Histories",
+        snapshots: "_Snapshots",
+    ) -> dict[str, Any]:
+        if "events" not in days.column_names:
+            return {}
+        seen = np.flatnonzero(_numbers(days, "events") > 0)
+        owner, seen_on = of_customer[seen], day[seen]
+        history = _Histories(owner, seen_on, len(orders.starts))
+        measures = [name for name in self.event_measures if name in days.column_names]
+        values = {name: _numbers(days, name)[seen] for name in measures}
+        if CART in values:
+            has_order = orders.position(owner, seen_on) < orders.position(owner, seen_on + 1)
+            values[ABANDONED] = ((values[CART] > 0) & ~has_order).astype(np.int64)
+        end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
+        sums = _Sums(values)
+        result: dict[str, Any] = {
+            f"{measure}_{name}": sums[measure](begin, end)
+            for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]
+            for measure in values
+            if self._wants(f"{measure}_{name}")
+        }
+        if "last_event_micros" in days.column_names:
+            micros = np.append(_numbers(days, "last_event_micros")[seen], 0)
+            result["last_event_micros"] = np.where(start < end, micros[end - 1], np.nan)
+        return result
+
+    def _attributes(
+        self,
+        days: pa.Table,
+        of_customer: Ints,
+        day: Ints,
+        customers: int,
+        snapshots: "_Snapshots",
+    ) -> dict[str, Any]:
+        """Those of the last row that holds on the day before as_of: it begins before as_of, and
+        does not end before it.
+        """
+        if "valid_until_day" not in days.column_names:
+            return {}
+        row = np.flatnonzero(days["valid_until_day"].is_valid().to_numpy())
+        until = np.append(_numbers(days, "valid_until_day")[row], _AFTER_ALL)
+        history = _Histories(of_customer[row], day[row], customers)
+        start, place = history.starts[snapshots.who], history.before(self.as_ofs)[snapshots.at] - 1
+        while (ended := (place >= start) & (until[place] < snapshots.as_of)).any():
+            place = place - ended
+        holds = pa.array(np.append(row, 0)[place], mask=place < start)
+        found = {name: days[name].combine_chunks() for name in days.column_names}
+        result: dict[str, Any] = {n: found[n].take(holds) for n in TEXTS if n in found}
+        for name in NUMBERS:
+            if name in found:
+                numbers = found[name].cast(pa.int32()).take(holds).cast(pa.float64())
+                result[name] = numbers.to_numpy(zero_copy_only=False)
+        if "signed_up_on" in result:
+            known = result["signed_up_on"] < snapshots.as_of
+            result["signed_up_on"] = np.where(known, result["signed_up_on"], np.nan)
+        return result
+
     def _begins(self, history: "_Histories", snapshots: "_Snapshots") -> list[tuple[str, Ints]]:
         """Where each window begins in a snapshot's history."""
         return [
@@ -319,6 +412,8 @@ class Fold:
             "horizon_weekend_days": self._days_between(weekends, self.as_ofs, horizon_end),
             "horizon_holiday_days": self._days_between(holidays, self.as_ofs, horizon_end),
         }
+        if self.starts is not None:
+            by_date["as_of_micros"] = self.starts
         for days in self.windows:
             begin = self.as_ofs - days
             by_date |= {

@@ -1,16 +1,20 @@
-"""`customer_days` brought to what `transactions` is now, by the days that have changed alone.
+"""`customer_days` and `event_days` brought to what their logs are now, by the changed days alone.
 
-The table remembers up to which version of `transactions`, and up to which day, it is complete. Each
-step can be killed: what it had begun counts as not done.
+A table remembers up to which version of its log, and up to which day, it is complete. Each step can
+be killed: what it had begun counts as not done.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
 from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.customer_days import CUSTOMER_DAYS, customer_days
+from features.event_days import Vocabulary, event_days
+from lake.contracts import FEATURE_DATES, Table
 from lake.store import Lake, dated
 
 # With more of the days touched than this, all are made again.
@@ -18,60 +22,126 @@ MOST_TOUCHED = 0.25
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A table that is made day by day of a log: of the rows dated on the day, and of no others.
+
+    `settings` is what else it depends on.
+    """
+
+    table: Table
+    log: str
+    dated_by: str
+    make: Callable[[DataFrame], DataFrame]
+    settings: str = ""
+
+
+ORDERS = Derived(
+    CUSTOMER_DAYS, "transactions", "ordered_on", lambda lines: customer_days(lines, by_day=True)
+)
+
+
+def of_events(counted: Vocabulary) -> Derived:
+    """`event_days` with the counts of a vocabulary."""
+    return Derived(
+        counted.table,
+        "events",
+        "happened_on",
+        lambda events: event_days(events, counted, by_day=True),
+        " ".join(counted.measures),
+    )
+
+
+@dataclass(frozen=True)
 class Due:
-    """Which days must be made again (None: all) to reach a version of `transactions`."""
+    """Which days must be made again (None: all) to reach a version of the log."""
 
     days: list[date] | None
     version: int
-    transactions: str
+    log: str
 
     def first(self, otherwise: date) -> date | None:
         """The first of the days; `otherwise` if all are due, None if none is."""
         return otherwise if self.days is None else min(self.days, default=None)
 
 
-def due(lake: Lake, first: date, as_of: date) -> Due:
-    """The days before `as_of` whose customer-days must be made again.
+def due(lake: Lake, first: date, as_of: date, derived: Derived = ORDERS) -> Due:
+    """The days before `as_of` that must be made again, in a log that begins on `first`.
 
     These are the days of the lines that commits have written or removed since the last time, in
     whatever file they came, and those that `as_of` has reached since.
     """
     # What is committed from here on is due the next time.
-    version, identity = lake.version("transactions"), lake.identity("transactions")
-    return Due(_touched(lake, identity, first, as_of), version, identity)
+    version, identity = lake.version(derived.log), lake.identity(derived.log)
+    return Due(_touched(lake, derived, identity, first, as_of), version, identity)
 
 
-def _touched(lake: Lake, identity: str, first: date, as_of: date) -> list[date] | None:
-    known = lake.properties("customer_days") if lake.exists("customer_days") else {}
-    if known.get("transactions") != identity:
+def _touched(
+    lake: Lake, derived: Derived, identity: str, first: date, as_of: date
+) -> list[date] | None:
+    known = _known(lake, derived)
+    if known.get(derived.log) != identity or known.get("settings", "") != derived.settings:
         return None
-    changes = lake.changes("transactions", int(known["version"]))
+    changes = lake.changes(derived.log, int(known["version"]))
     if changes is None:
         return None
+    day = F.col(derived.dated_by)
     until = F.lit(date.fromisoformat(known["until"]))
-    entered = lake.read("transactions").where(F.col("ordered_on") >= until)
-    days = changes.select("ordered_on").union(entered.select("ordered_on")).distinct()
+    entered = lake.read(derived.log).where(day >= until)
+    days = changes.select(day).union(entered.select(day)).distinct()
     try:
-        rows = days.where(F.col("ordered_on") < F.lit(as_of)).collect()
+        rows = days.where(day < F.lit(as_of)).collect()
     except PySparkException:  # the changes have been vacuumed
         return None
     few = MOST_TOUCHED * ((as_of - first).days + 1)
     return sorted(row[0] for row in rows) if len(rows) <= few else None
 
 
-def update_customer_days(lake: Lake, work: Due, as_of: date) -> None:
+def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> None:
     """Make the customer-days of the due days again, and drop those from `as_of` on."""
-    known = lake.properties("customer_days") if lake.exists("customer_days") else {}
+    name, known = derived.table.name, _known(lake, derived)
     reached = date.fromisoformat(known["until"]) if "until" in known else as_of
     if known:
         # Whatever happens from here on, the days from then on count as not made.
-        lake.set_properties("customer_days", {"until": str(min(reached, as_of))})
-    lines = lake.read("transactions").where(F.col("ordered_on") < F.lit(as_of))
+        lake.set_properties(name, {"until": str(min(reached, as_of))})
+    day = F.col(derived.dated_by)
+    lines = lake.read(derived.log).where(day < F.lit(as_of))
     if work.days is None:
-        lake.replace(CUSTOMER_DAYS, customer_days(lines, by_day=True))
+        lake.replace(derived.table, derived.make(lines))
     elif work.days or reached > as_of:
-        made = customer_days(lines.where(F.col("ordered_on").isin(work.days)), by_day=True)
+        made = derived.make(lines.where(day.isin(work.days)))
         some = f"{dated('day', work.days)} OR " if work.days else ""
-        lake.replace(CUSTOMER_DAYS, made, f"{some}day >= DATE'{as_of}'")
-    done = {"transactions": work.transactions, "version": str(work.version), "until": str(as_of)}
-    lake.set_properties("customer_days", done)
+        lake.replace(derived.table, made, f"{some}day >= DATE'{as_of}'")
+    done = {derived.log: work.log, "version": str(work.version), "until": str(as_of)}
+    settings = {"settings": derived.settings} if derived.settings else {}
+    lake.set_properties(name, {**done, **settings})
+
+
+def _known(lake: Lake, derived: Derived) -> dict[str, str]:
+    name = derived.table.name
+    return lake.properties(name) if lake.exists(name) else {}
+
+
+def customers_due(lake: Lake) -> Due:
+    """The first day on which a row of `customers` holds that has come, gone or changed since the
+    features were made; files that say the same again change nothing.
+    """
+    version, identity = lake.version("customers"), lake.identity("customers")
+    known = lake.properties("feature_dates") if lake.exists("feature_dates") else {}
+    if known.get("customers") != identity:
+        return Due(None, version, identity)
+    now = lake.read("customers").drop("file")
+    try:
+        before = lake.at_version("customers", int(known["customers_version"])).drop("file")
+        differing = now.exceptAll(before).unionAll(before.exceptAll(now))
+        first = differing.agg(F.min("valid_from_day")).collect()[0][0]
+    except PySparkException:  # that version has been vacuumed
+        return Due(None, version, identity)
+    return Due([] if first is None else [first], version, identity)
+
+
+def remember_customers(lake: Lake, work: Due) -> None:
+    """Let `feature_dates` know that no date in it is older than this version of `customers`."""
+    if not lake.exists("feature_dates"):
+        lake.replace(FEATURE_DATES, lake.spark.createDataFrame([], FEATURE_DATES.schema))
+    done = {"customers": work.log, "customers_version": str(work.version)}
+    lake.set_properties("feature_dates", done)

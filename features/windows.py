@@ -6,8 +6,10 @@ time.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from functools import reduce
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from pyspark import cloudpickle
@@ -18,24 +20,34 @@ from pyspark.sql.window import Window
 from features import fold
 from features.calendar import Calendar, numbered
 from features.catalogue import Feature, catalogue
+from features.event_days import Vocabulary
 from lake.store import Made
 
 # Workers need numpy and Arrow, and no copy of this package.
 cloudpickle.register_pickle_by_value(fold)  # type: ignore[no-untyped-call]
+# Of customers' rows, in the order in which they decide between rows of one moment.
+ATTRIBUTES = ("birth_year", "gender", "location", "signed_up_on")
+# Of customers' rows, in the order in which they decide between rows of one moment.
+ATTRIBUTES = ("birth_year", "gender", "location", "signed_up_on")
 
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The as-of dates to look at, and what the features need to know of the log around them."""
+    """The as-of dates to look at, and what the features need to know of the log around them:
+    its first day, whose holidays count, which events are counted, and where its days begin.
+    """
 
     as_ofs: tuple[date, ...]
     windows: tuple[int, ...]
     horizon_days: int
     log_start: date
     country: str | None
+    events: Vocabulary = field(default_factory=Vocabulary)
+    time_zone: str = "UTC"
 
     def fold(self, features: Sequence[Feature]) -> fold.Fold:
         """The fold that makes the features."""
+        needed = {feature.needs for feature in features}
         # Of what lies before the log, the longest window counts weekends and holidays too.
         first = min(self.log_start, min(self.as_ofs) - timedelta(self.windows[-1]))
         calendar = Calendar(first, max(self.as_ofs) + timedelta(self.horizon_days), self.country)
@@ -48,32 +60,81 @@ class Snapshots:
             weekends_before=calendar.weekends_before(),
             holidays_before=calendar.holidays_before(),
             formulas=tuple(fold.Formula(f.name, f.type, f.formula) for f in features),
+            event_measures=self.events.measures if "events" in needed else (),
+            starts=np.array([self._start(day) for day in sorted(self.as_ofs)], np.int64),
+            has_attributes="customers" in needed,
         )
+
+    def _start(self, day: date) -> int:
+        """When the day begins, in microseconds since 1970."""
+        midnight = datetime.combine(day, time(), ZoneInfo(self.time_zone))
+        return round(midnight.timestamp()) * 1_000_000
 
 
 def customer_features(
-    customer_days: DataFrame, snapshots: Snapshots, names: Collection[str] | None = None
+    customer_days: DataFrame,
+    snapshots: Snapshots,
+    names: Collection[str] | None = None,
+    *,
+    event_days: DataFrame | None = None,
+    customers: DataFrame | None = None,
 ) -> DataFrame:
     """One row per customer and as-of date with an order before it: `customer_id`, `as_of` and
-    every feature of the catalogue, or those of these names.
+    every feature of the catalogue, or those of these names; those of events and of customers' rows
+    where these are given.
 
     Whatever is dated on or after an as-of date has no influence on its rows.
     """
-    return made_features(customer_days, snapshots, names).frame()
+    return made_features(
+        customer_days, snapshots, names, event_days=event_days, customers=customers
+    ).frame()
 
 
 def made_features(
-    customer_days: DataFrame, snapshots: Snapshots, names: Collection[str] | None = None
+    customer_days: DataFrame,
+    snapshots: Snapshots,
+    names: Collection[str] | None = None,
+    *,
+    event_days: DataFrame | None = None,
+    customers: DataFrame | None = None,
 ) -> Made:
     """The rows of `customer_features`, to be handed to Spark or written by the workers."""
-    known = customer_days.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
-    in_order = Window.partitionBy("customer_id").orderBy("day")
-    history = known.withColumn("position", F.row_number().over(in_order))
     features = [
         feature
-        for feature in catalogue(snapshots.windows, snapshots.horizon_days)
+        for feature in catalogue(
+            snapshots.windows,
+            snapshots.horizon_days,
+            None if event_days is None else snapshots.events,
+            customers=customers is not None,
+        )
         if names is None or feature.name in names
     ]
     folded = snapshots.fold(features)
+    history = _history(customer_days, event_days, customers)
+    known = history.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
+    # Of the rows of one customer and day, those of customers have an order, by their moment.
+    within_day = [] if customers is None else ["valid_from", *ATTRIBUTES]
+    in_order = Window.partitionBy("customer_id").orderBy("day", *within_day)
+    numbered_rows = known.withColumn("position", F.row_number().over(in_order))
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
-    return Made(history.select(*folded.reads()), folded.__call__, schema)
+    return Made(numbered_rows.select(*folded.reads()), folded.__call__, schema)
+
+
+def _history(
+    customer_days: DataFrame, event_days: DataFrame | None, customers: DataFrame | None
+) -> DataFrame:
+    """The rows of all kinds under one another, each with nulls in the columns of the others."""
+    kinds = [customer_days]
+    if event_days is not None:
+        kinds.append(event_days.withColumn("last_event_micros", F.unix_micros("last_event_at")))
+    if customers is not None:
+        until = F.coalesce("valid_until_day", F.lit(date.max))
+        rows = customers.select(
+            "customer_id",
+            F.col("valid_from_day").alias("day"),
+            "valid_from",
+            until.alias("valid_until_day"),
+            *ATTRIBUTES,
+        )
+        kinds.append(rows)
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), kinds)

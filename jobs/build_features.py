@@ -11,19 +11,39 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
-from features.catalogue import catalogue
+from features.catalogue import Feature, catalogue
 from features.custom import custom_columns, custom_features
-from features.increments import due, update_customer_days
+from features.event_days import Vocabulary
+from features.increments import (
+    ORDERS,
+    customers_due,
+    due,
+    of_events,
+    remember_customers,
+    update_customer_days,
+)
 from features.labels import labels, matured
 from features.snapshots import training_dates
-from features.windows import Snapshots, customer_features, made_features
+from features.windows import Snapshots, made_features
 from jobs.console import console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
-from lake.store import dated
+from lake.store import Made, dated
 
 # Of a customer-day in the exchange, compressed, with all features, on the log of `make demo`.
 BYTES_PER_DAY = 58
+
+
+@dataclass(frozen=True)
+class Known:
+    """What features are made of, of all customers or of some: the lines of the log, their
+    customer-days, and where there are any the days with events and the customers' rows.
+    """
+
+    lines: DataFrame
+    customer_days: DataFrame
+    event_days: DataFrame | None = None
+    customers: DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -60,19 +80,18 @@ def build_features(
     are made in chunks of `features.dates_per_chunk`, each of them kept once it is made.
     """
     columns = feature_columns(job)  # what is wrong with the user's own is said before the work
-    work = due(job.lake, span.first, span.as_of)
-    _forget_dates_after(job, work.first(otherwise=span.first))
-    update_customer_days(job.lake, work, span.as_of)
+    _follow_logs(job, span)
     days = job.lake.read("customer_days")
     if days.where("orders > 0").isEmpty():
         raise InputError(f"nobody ordered before {span.as_of}: there is nobody to look at")
     dates = sorted(dates or {*dates_to_train(job, span), span.as_of})
     there = set() if again else _there(job)
     missing = [d for d in dates if d not in there]
+    known = known_before(job, span)
     chunk = job.settings.features.dates_per_chunk
     for start in range(0, len(missing), chunk):
         part = missing[start : start + chunk]
-        _build(job, span, days, columns, part)
+        _build(job, span, known, columns, part)
         if len(missing) > chunk:
             say(f"{start + len(part)} of {len(missing)} dates: {part[0]} .. {part[-1]}")
     horizon = job.settings.snapshots.horizon_days
@@ -84,15 +103,30 @@ def build_features(
     return Built(count, dates, len(columns), missing)
 
 
+def _follow_logs(job: Job, span: LogSpan) -> None:
+    """Bring the daily aggregates to what the logs are now, and forget the dates of which features
+    have changed with them.
+    """
+    counted = counted_events(job)
+    for derived in [ORDERS, *([of_events(counted)] if counted else [])]:
+        work = due(job.lake, span.first, span.as_of, derived)
+        _forget_dates_after(job, work.first(otherwise=span.first))
+        update_customer_days(job.lake, work, span.as_of, derived)
+    if job.lake.exists("customers"):
+        work = customers_due(job.lake)
+        _forget_dates_after(job, work.first(otherwise=span.first))
+        remember_customers(job.lake, work)
+
+
 def _build(
-    job: Job, span: LogSpan, days: DataFrame, columns: Sequence[Column], dates: list[date]
+    job: Job, span: LogSpan, known: Known, columns: Sequence[Column], dates: list[date]
 ) -> None:
     table = FEATURES.with_columns(columns)
     if job.settings.features.custom:
-        frame = features_at(job, span, days, known_lines(job, span), dates)
+        frame = features_at(job, span, known, dates)
         job.lake.replace(table, frame, dated("as_of", dates))
     else:
-        job.lake.replace_dates(table, made_features(days, snapshots(job, span, dates)), dates)
+        job.lake.replace_dates(table, _made(job, span, known, dates), dates)
     job.lake.set_properties("features", made_with(job))
     done = job.spark.createDataFrame([(d, _made_with(job)) for d in dates], FEATURE_DATES.schema)
     job.lake.replace(FEATURE_DATES, done, dated("as_of", dates))
@@ -103,24 +137,57 @@ def known_lines(job: Job, span: LogSpan) -> DataFrame:
     return job.lake.read("transactions").where(F.col("ordered_on") < F.lit(span.as_of))
 
 
-def features_at(
-    job: Job, span: LogSpan, days: DataFrame, lines: DataFrame, dates: Sequence[date]
-) -> DataFrame:
-    """Every feature at the dates, the user's own too: one row per snapshot.
+def known_before(job: Job, span: LogSpan) -> Known:
+    """All that the lake holds of the days before `as_of`; its daily aggregates are up to date."""
+    events, customers = job.lake.exists("events"), job.lake.exists("customers")
+    return Known(
+        known_lines(job, span),
+        job.lake.read("customer_days"),
+        job.lake.read("event_days") if events else None,
+        job.lake.read("customers") if customers else None,
+    )
 
-    `days` are customer-days, `lines` the lines of the log that they were made of.
-    """
-    frame = customer_features(days, snapshots(job, span, dates))
+
+def counted_events(job: Job) -> Vocabulary | None:
+    """What is counted of the events by name; None in a lake without events."""
+    wanted = job.settings.features
+    there = job.lake.exists("events")
+    return Vocabulary(wanted.event_kinds, wanted.traffic_sources) if there else None
+
+
+def features_at(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> DataFrame:
+    """Every feature at the dates, the user's own too: one row per snapshot."""
+    frame = _made(job, span, known, dates).frame()
     if not job.settings.features.custom:
         return frame
-    own = custom_features(lines, dates, job.settings.features.custom)
+    own = custom_features(known.lines, dates, job.settings.features.custom)
     return frame.join(own, ["customer_id", "as_of"], "left")
 
 
-def snapshots(job: Job, span: LogSpan, dates: Sequence[date]) -> Snapshots:
-    """What the features of these dates look at."""
+def _made(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> Made:
     horizon, wanted = job.settings.snapshots.horizon_days, job.settings.features
-    return Snapshots(tuple(dates), wanted.windows, horizon, span.first, country(job))
+    snapshots = Snapshots(
+        tuple(dates),
+        wanted.windows,
+        horizon,
+        span.first,
+        country(job),
+        counted_events(job) or Vocabulary(),
+        job.lake.properties("transactions").get("time_zone", "UTC"),
+    )
+    return made_features(
+        known.customer_days, snapshots, event_days=known.event_days, customers=known.customers
+    )
+
+
+def known_features(job: Job) -> list[Feature]:
+    """The catalogue for the settings and the tables of the lake."""
+    return catalogue(
+        job.settings.features.windows,
+        job.settings.snapshots.horizon_days,
+        counted_events(job),
+        customers=job.lake.exists("customers"),
+    )
 
 
 def feature_columns(job: Job) -> list[Column]:
@@ -129,7 +196,7 @@ def feature_columns(job: Job) -> list[Column]:
     Raises ConfigurationError where one of those is wrong.
     """
     wanted = job.settings.features
-    known = [f.column() for f in catalogue(wanted.windows, job.settings.snapshots.horizon_days)]
+    known = [f.column() for f in known_features(job)]
     if not wanted.custom:
         return known
     transactions = job.lake.read("transactions")
@@ -153,10 +220,13 @@ def _there(job: Job) -> set[date]:
 
 def made_with(job: Job) -> dict[str, str]:
     """The settings on which the meaning of the feature columns depends."""
+    counted = counted_events(job)
     return {
         "windows": " ".join(str(days) for days in job.settings.features.windows),
         "horizon_days": str(job.settings.snapshots.horizon_days),
         "custom": json.dumps([feature.model_dump() for feature in job.settings.features.custom]),
+        **({"events": " ".join(counted.measures)} if counted else {}),
+        **({"customers": "true"} if job.lake.exists("customers") else {}),
     }
 
 

@@ -1,6 +1,7 @@
 """`repurchase explain`: one customer's feature, and the lines of the log behind it."""
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,13 +11,58 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from conf.loading import closest
 from features.customer_days import customer_days
-from jobs.build_features import feature_columns, features_at, known_lines
+from features.event_days import event_days
+from jobs.build_features import (
+    Known,
+    counted_events,
+    feature_columns,
+    features_at,
+    known_features,
+    known_lines,
+)
 from jobs.console import console, handled, say, show
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 
 MOST_LINES = 200
 # Features that look at the calendar or at the log as a whole, and at no line of the customer.
 CALENDAR = ("horizon_", "as_of_month", "history_shorter_")
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The rows of a table that are behind a feature: what dates and orders them, what is shown."""
+
+    table: str
+    what: str
+    day: str
+    order: tuple[str, ...]
+    shown: tuple[str, ...]
+
+
+LINES = Behind(
+    "transactions",
+    "lines",
+    "ordered_on",
+    ("ordered_at", "order_id"),
+    ("ordered_on", "kind", "order_id", "amount", "quantity", "category", "file"),
+)
+EVENTS = Behind(
+    "events",
+    "events",
+    "happened_on",
+    ("happened_at", "kind"),
+    ("happened_at", "kind", "session_id", "traffic_source", "product_id", "file"),
+)
+ATTRIBUTES = Behind(
+    "customers",
+    "attributes",
+    "valid_from_day",
+    ("valid_from",),
+    (
+        *("valid_from_day", "valid_until_day", "birth_year", "gender", "location"),
+        *("signed_up_on", "file"),
+    ),
+)
 
 
 def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
@@ -30,8 +76,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
             f"--feature {feature}: no such feature{closest(feature, columns)}; "
             "`repurchase features list` shows them"
         )
-    lines = known_lines(job, span).where(F.col("customer_id") == F.lit(customer))
-    made = features_at(job, span, customer_days(lines), lines, [span.as_of])
+    known = _of_customer(job, span, customer)
+    made = features_at(job, span, known, [span.as_of])
     rows = made.select(F.col(feature).cast(columns[feature].type)).collect()
     if not rows:
         raise InputError(f"--customer {customer}: no order before {span.as_of} in the log")
@@ -40,18 +86,53 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     if feature.startswith(CALENDAR):
         say("no line of the customer has a part in it")
         return
-    days = _days(feature, job.settings.features.windows) or (span.as_of - span.first).days
-    begin = span.as_of - timedelta(days)
-    behind = lines.where(F.col("ordered_on") >= F.lit(begin)).orderBy("ordered_at", "order_id")
-    named = ("ordered_on", "kind", "order_id", "amount", "quantity", "category", "file")
-    shown = behind.select(*named).limit(MOST_LINES + 1).collect()
+    days = _days(feature, job.settings.features.windows)
+    for rows_behind in _behind(job, feature):
+        _show(job, span, customer, rows_behind, days)
+
+
+def _behind(job: Job, feature: str) -> list[Behind]:
+    needs = {f.name: f.needs for f in known_features(job)}.get(feature)
+    if needs == "customers":
+        return [ATTRIBUTES]
+    if needs == "events":
+        return [EVENTS, LINES] if "_without_order" in feature else [EVENTS]
+    return [LINES]
+
+
+def _show(job: Job, span: LogSpan, customer: str, behind: Behind, days: int | None) -> None:
+    """The customer's rows of so many days before as_of; None: of all."""
+    day = F.col(behind.day)
+    own = job.lake.read(behind.table).where(F.col("customer_id") == F.lit(customer))
+    past, when = own.where(day < F.lit(span.as_of)), f"before {span.as_of}"
+    if days is not None:
+        begin = span.as_of - timedelta(days)
+        past = past.where(day >= F.lit(begin))
+        when = f"on the days {begin} .. {span.as_of - timedelta(1)}"
+    zone = job.lake.properties("transactions").get("time_zone", "UTC")
+    clock = F.date_format(F.from_utc_timestamp("happened_at", zone), "yyyy-MM-dd HH:mm:ss")
+    columns = [clock.alias(name) if name == "happened_at" else name for name in behind.shown]
+    cells = past.orderBy(*behind.order).select(*columns).limit(MOST_LINES + 1).collect()
     show(
-        f"The customer's lines on the days {begin} .. {span.as_of - timedelta(1)}",
-        list(named),
-        [["" if cell is None else str(cell) for cell in row] for row in shown[:MOST_LINES]],
+        f"The customer's {behind.what} {when}",
+        list(behind.shown),
+        [["" if cell is None else str(cell) for cell in row] for row in cells[:MOST_LINES]],
     )
-    if len(shown) > MOST_LINES:
-        say(f"the first {MOST_LINES} of {behind.count():,} lines")
+    if len(cells) > MOST_LINES:
+        say(f"the first {MOST_LINES} of {past.count():,} {behind.what}")
+
+
+def _of_customer(job: Job, span: LogSpan, customer: str) -> Known:
+    """What is known of one customer before `as_of`, read from the logs themselves."""
+    own = F.col("customer_id") == F.lit(customer)
+    lines = known_lines(job, span).where(own)
+    counted = counted_events(job)
+    return Known(
+        lines,
+        customer_days(lines),
+        event_days(job.lake.read("events").where(own), counted) if counted else None,
+        job.lake.read("customers").where(own) if job.lake.exists("customers") else None,
+    )
 
 
 def _days(feature: str, windows: tuple[int, ...]) -> int | None:

@@ -1,4 +1,4 @@
-"""`repurchase ingest`: a log into `transactions` and `quarantine`."""
+"""`repurchase ingest`: a log into `transactions` and `quarantine`; events and customers too."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,24 +12,47 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from conf.source import Source, load_source
 from jobs.console import console, handled, say, show, step
-from jobs.options import Env, InputPath, Job, LakeDir, Set, SourceFile, open_job
-from lake.contracts import INGESTED_FILES, QUARANTINE, TRANSACTIONS
-from lake.ingestion import (
-    AFTER_THE_END,
-    Limits,
-    business_session,
-    log_files,
-    mapped,
-    read_log,
+from jobs.options import (
+    CustomersPath,
+    Env,
+    EventsPath,
+    InputPath,
+    Job,
+    LakeDir,
+    Set,
+    SourceFile,
+    open_job,
 )
+from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, QUARANTINE, TRANSACTIONS, Table
+from lake.ingestion import business_session, log_files, mapped, read_log
+from lake.rules import AFTER_THE_END, Limits
 from lake.store import among
 
 SAMPLE_ROWS = 10_000
+# What is said of the rows that a table has.
+SUMMARIES = {
+    "transactions": """
+        select kind, count(1) as lines, count(distinct customer_id) as customers,
+            count(distinct customer_id, ordered_on, order_id) as orders,
+            min(ordered_on) as `first day`, max(ordered_on) as `last day`, sum(amount) as amount
+        from {kept} group by kind order by lines desc""",
+    "events": """
+        select kind, count(1) as events, count(distinct customer_id) as customers,
+            count(distinct session_id) as sessions,
+            min(happened_on) as `first day`, max(happened_on) as `last day`
+        from {kept} group by kind order by events desc, kind limit 20""",
+    "customers": """
+        select count(1) as rows, count(distinct customer_id) as customers,
+            count(birth_year) as `with age`, count(gender) as `with gender`,
+            count(location) as `with location`, count(signed_up_on) as `with sign-up`,
+            min(valid_from_day) as `first day`, max(valid_from_day) as `last day`
+        from {kept}""",
+}
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """How many rows the log has, and how many of them are kept and refused."""
+    """How many rows the input has, and how many of them are kept and refused."""
 
     rows: int
     kept: int
@@ -37,8 +60,27 @@ class Ingested:
 
 
 @dataclass(frozen=True)
+class Input:
+    """The rows for one table: their source, and where they are (None where the reader knows)."""
+
+    source: Source
+    path: str | None
+    table: Table = TRANSACTIONS
+
+    @property
+    def own(self) -> str:
+        """The predicate of the table's rows in `quarantine` and `ingested_files`."""
+        return own_rows(self.table)
+
+    def __str__(self) -> str:
+        """What progress calls it."""
+        where = self.path or self.source.name
+        return where if self.table is TRANSACTIONS else f"{self.table.name} of {where}"
+
+
+@dataclass(frozen=True)
 class Files:
-    """The files of the log: what they are now, and what of them is still to be done.
+    """The files of an input: what they are now, and what of them is still to be done.
 
     `fresh` are new, changed, or read otherwise than the source file asks now; `gone` were
     taken and are no longer there. `whole`: nothing of the tables can stay.
@@ -60,93 +102,127 @@ class Files:
         ]
 
 
-def ingest(job: Job, source: Source, path: str | None) -> Ingested:
-    """Bring `transactions` and `quarantine` to what the log is now.
+def own_rows(table: Table) -> str:
+    """The predicate of a table's rows in `quarantine` and `ingested_files`, which had no column
+    `table_name` when there was but one.
+    """
+    named = f"table_name = '{table.name}'"
+    return f"({named} OR table_name IS NULL)" if table is TRANSACTIONS else named
+
+
+def inputs(
+    source: Source, path: str | None, events: str | None = None, customers: str | None = None
+) -> list[Input]:
+    """What is to be ingested: the log, and events and customers where the source maps them and
+    they can be found. Without a path of its own the log is left out if another has one.
+
+    Raises ConfigurationError for the path of a section that the source does not have.
+    """
+    more = []
+    for table, found in ((EVENTS, events), (CUSTOMERS, customers)):
+        mapping = getattr(source, table.name) if found is None else source.mapping(table.name)
+        if mapping is not None and (found is not None or not mapping.needs_path):
+            more.append(Input(source, found, table))
+    log = [] if path is None and source.needs_path and more else [Input(source, path)]
+    return [*log, *more]
+
+
+def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIONS) -> Ingested:
+    """Bring the table, `transactions` by default, and its rows in `quarantine` to what its input
+    is now.
 
     Of files, only those are read that are new or changed since the last time; the lines of files
     that are gone go too, unless `ingest.gone_files` is `keep`. Any other input is read whole.
     Raises InputError when more than `ingest.max_refused_share` is refused; `quarantine` then
-    shows why and `transactions` stays as it was.
+    shows why and the table stays as it was.
     """
+    given = Input(source, path, table)
+    for shared in (QUARANTINE, INGESTED_FILES):
+        job.lake.complete(shared)
     with business_session(job.spark, source.time_zone):
-        rows = read_log(job.spark, source, path)
-        files = _files(job, source, path)
+        rows = read_log(job.spark, source, path, table)
+        files = _files(job, given)
         if files is None or files.whole:
-            _remember(job, files.unfinished if files else [])
-            _take(job, source, path, rows, None)
+            _remember(job, given, files.unfinished if files else [])
+            _take(job, given, rows, None)
         else:
             _say_what_is_new(files)
             if files.fresh or files.gone:
-                _remember(job, files.unfinished)
+                _remember(job, given, files.unfinished)
                 fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
-                _take(job, source, path, fresh, among("file", files.fresh | files.gone))
+                _take(job, given, fresh, among("file", files.fresh | files.gone))
         if files is not None:
-            _remember(job, list(files.now.values()))
-    job.lake.set_properties(
-        "transactions",
-        {
-            "source": source.name,
-            "time_zone": source.time_zone,
-            "currency": source.currency,
-            "country": source.country or "",
-        },
-    )
-    kept, refused = (job.lake.read(table).count() for table in ("transactions", "quarantine"))
+            _remember(job, given, list(files.now.values()))
+    if table is TRANSACTIONS:
+        job.lake.set_properties(
+            "transactions",
+            {
+                "source": source.name,
+                "time_zone": source.time_zone,
+                "currency": source.currency,
+                "country": source.country or "",
+            },
+        )
+    kept, refused = job.lake.read(table.name).count(), _quarantined(job, given).count()
     return Ingested(kept + refused, kept, refused)
 
 
-def _take(job: Job, source: Source, path: str | None, rows: DataFrame, where: str | None) -> None:
+def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
     seen = Observation("ingest")
     is_refused = F.size("reasons") > 0
     # Observed rows are also a fence: the filters below are not evaluated line by line twice.
-    lines = mapped(rows, source, _limits(job)).observe(
+    lines = mapped(rows, given.source, _limits(job), given.table).observe(
         seen, F.count(F.lit(1)).alias("rows"), F.count_if(is_refused).alias("refused")
     )
-    job.lake.replace(QUARANTINE, lines.where(is_refused), where)
+    own = given.own if where is None else f"{given.own} AND {where}"
+    job.lake.replace(QUARANTINE, lines.where(is_refused), own)
     total, refused = int(seen.get["rows"] or 0), int(seen.get["refused"] or 0)
-    _check_share(job, source, path, total, refused, where)
-    again = mapped(rows, source, _limits(job)).observe(
+    _check_share(job, given, total, refused, where)
+    again = mapped(rows, given.source, _limits(job), given.table).observe(
         Observation("kept"), F.count(F.lit(1)).alias("rows")
     )
-    job.lake.replace(TRANSACTIONS, again.where(~is_refused), where)
-    kept, quarantined = (
-        job.lake.read(table).where(where or "true").count()
-        for table in ("transactions", "quarantine")
-    )
+    job.lake.replace(given.table, again.where(~is_refused), where)
+    kept = job.lake.read(given.table.name).where(where or "true").count()
+    quarantined = _quarantined(job, given).where(where or "true").count()
     if kept + quarantined != total:
         raise InputError(
-            f"{path}: {total:,} rows came, but {kept:,} were kept and {quarantined:,} refused: "
-            "did the log change while it was read? Run again"
+            f"{given.path}: {total:,} rows came, but {kept:,} were kept and {quarantined:,} "
+            "refused: did the log change while it was read? Run again"
         )
 
 
-def _files(job: Job, source: Source, path: str | None) -> Files | None:
-    listing = log_files(job.spark, source, path)
+def _quarantined(job: Job, given: Input) -> DataFrame:
+    return job.lake.read("quarantine").where(given.own)
+
+
+def _files(job: Job, given: Input) -> Files | None:
+    mapping = given.source.mapping(given.table.name)
+    listing = log_files(job.spark, mapping, given.path)
     if listing is None:
         return None
     limits = job.settings.ingest
-    read_with = f"{source.model_dump_json()} {limits.model_dump_json(exclude={'gone_files'})}"
-    mapping = hashlib.sha256(read_with.encode()).hexdigest()[:16]
+    own_part = mapping.model_dump_json(exclude={"events", "customers"})
+    limited = limits.model_dump_json(exclude={"gone_files"})
+    read_with = f"{own_part} {given.source.time_zone} {limited}"
+    mapping_hash = hashlib.sha256(read_with.encode()).hexdigest()[:16]
     columns = ("file", "bytes", F.unix_micros("modified_at").alias("modified"), "mapping")
-    listed = listing.withColumn("mapping", F.lit(mapping)).select(*columns).collect()
+    listed = listing.withColumn("mapping", F.lit(mapping_hash)).select(*columns).collect()
     now = {row["file"]: row for row in listed}
     known: dict[str, Row] = {}
-    if job.lake.exists("ingested_files") and job.lake.exists("transactions"):
-        taken = job.lake.read("ingested_files").select(*columns).collect()
+    if job.lake.exists("ingested_files") and job.lake.exists(given.table.name):
+        taken = job.lake.read("ingested_files").where(given.own).select(*columns).collect()
         known = {row["file"]: row for row in taken}
-    early = job.lake.read("quarantine") if known else None
     # What was dated after today may not be any more.
+    early = F.exists("reasons", lambda reason: reason.endswith(AFTER_THE_END))
     too_early = (
-        {r["file"] for r in early.where(F.array_contains("reasons", AFTER_THE_END)).collect()}
-        if early is not None
-        else set()
+        {r["file"] for r in _quarantined(job, given).where(early).collect()} if known else set()
     )
     fresh = {file for file, row in now.items() if known.get(file) != row or file in too_early}
     gone = set(known) - set(now)
     if limits.gone_files == "keep":
         now, gone = {**known, **now}, set()
     # To know which of the same two lines repeats the other takes all of them.
-    compared = source.exact_duplicates == "refuse" and bool(fresh | gone)
+    compared = mapping.exact_duplicates == "refuse" and bool(fresh | gone)
     return Files(known, now, fresh, gone, compared or set(known) <= fresh | gone)
 
 
@@ -158,56 +234,49 @@ def _say_what_is_new(files: Files) -> None:
     )
 
 
-def _remember(job: Job, files: list[Row]) -> None:
+def _remember(job: Job, given: Input, files: list[Row]) -> None:
     schema = "file string, bytes bigint, modified bigint, mapping string"
     frame = job.spark.createDataFrame([tuple(row) for row in files], schema)
-    job.lake.replace(
-        INGESTED_FILES, frame.withColumn("modified_at", F.timestamp_micros("modified"))
+    entries = frame.withColumns(
+        {
+            "table_name": F.lit(given.table.name),
+            "modified_at": F.timestamp_micros("modified"),
+        }
     )
+    job.lake.replace(INGESTED_FILES, entries, given.own)
 
 
-def show_ingested(job: Job, result: Ingested) -> None:
+def show_ingested(job: Job, result: Ingested, table: Table = TRANSACTIONS) -> None:
     """The account of rows, the refusals by reason, and what was kept."""
     say(f"{result.rows:,} rows in = {result.kept:,} kept + {result.refused:,} quarantined")
     if result.refused:
-        _show_reasons(job.lake.read("quarantine"), "Quarantined, by reason")
-    kinds = (
-        job.lake.read("transactions")
-        .groupBy("kind")
-        .agg(
-            F.count(F.lit(1)).alias("lines"),
-            F.countDistinct("customer_id").alias("customers"),
-            F.countDistinct("customer_id", "ordered_on", "order_id").alias("orders"),
-            F.min("ordered_on").alias("first"),
-            F.max("ordered_on").alias("last"),
-            F.sum("amount").alias("amount"),
-        )
-        .orderBy(F.desc("lines"))
-    )
-    currency = job.lake.properties("transactions").get("currency", "")
-    show(
-        "Transactions",
-        ["kind", "lines", "customers", "orders", "first day", "last day", f"amount, {currency}"],
-        [[*row[:6], f"{row[6]:,}"] for row in kinds.collect()],
-    )
+        refused = job.lake.read("quarantine").where(own_rows(table))
+        _show_reasons(refused, "Quarantined, by reason")
+    summary = job.spark.sql(SUMMARIES[table.name], kept=job.lake.read(table.name))
+    header, cells = summary.columns, [list(row) for row in summary.collect()]
+    if table is TRANSACTIONS:
+        header[-1] = f"amount, {job.lake.properties('transactions').get('currency')}"
+        cells = [[*row[:-1], f"{row[-1]:,}"] for row in cells]
+    show(table.name.capitalize(), header, cells)
 
 
-def check(job: Job, source: Source, path: str | None) -> None:
-    """Say what the first rows of the log would become, without writing."""
+def check(job: Job, given: Input) -> None:
+    """Say what the first rows of the input would become, without writing."""
+    source, table = given.source, given.table
     with business_session(job.spark, source.time_zone):
-        rows = read_log(job.spark, source, path).limit(SAMPLE_ROWS)
-        lines = mapped(rows, source, _limits(job)).persist()
+        rows = read_log(job.spark, source, given.path, table).limit(SAMPLE_ROWS)
+        lines = mapped(rows, source, _limits(job), table).persist()
         refused = lines.where(F.size("reasons") > 0)
         total, bad = lines.count(), refused.count()
         if total == 0:
-            raise InputError(f"{path}: no rows after the header")
+            raise InputError(f"{given.path}: no rows after the header")
         say(f"of the first {total:,} rows, {total - bad:,} would be kept and {bad:,} refused")
         if bad:
             _show_reasons(refused, "Would be refused, by reason")
-        sample = TRANSACTIONS.select(lines.where(F.size("reasons") == 0)).limit(3).collect()
-        columns = [c.name for c in TRANSACTIONS.columns]
+        sample = table.select(lines.where(F.size("reasons") == 0)).limit(3).collect()
+        columns = [c.name for c in table.columns]
         show(
-            "Would be kept, for instance",
+            f"Would be kept in {table.name}, for instance",
             ["column", *[f"row {n}" for n, _ in enumerate(sample, 1)]],
             [
                 [name, *["" if row[name] is None else str(row[name]) for row in sample]]
@@ -217,21 +286,19 @@ def check(job: Job, source: Source, path: str | None) -> None:
         lines.unpersist()
 
 
-def _check_share(
-    job: Job, source: Source, path: str | None, total: int, refused: int, where: str | None
-) -> None:
+def _check_share(job: Job, given: Input, total: int, refused: int, where: str | None) -> None:
     if total == 0 and where is not None:
         return
     if total == 0:
-        raise InputError(f"{path}: no rows after the header")
+        raise InputError(f"{given.path}: no rows after the header")
     share = refused / total
     if share > job.settings.ingest.max_refused_share or (refused == total and where is None):
-        _show_reasons(job.lake.read("quarantine").where(where or "true"), "Quarantined, by reason")
+        _show_reasons(_quarantined(job, given).where(where or "true"), "Quarantined, by reason")
         raise InputError(
-            f"{path}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more than "
-            f"ingest.max_refused_share = {job.settings.ingest.max_refused_share:g} allows; "
-            f"the table quarantine in {job.lake.location} holds them, transactions is as it was. "
-            f"Is the source {source.name} the right one for this log?"
+            f"{given.path}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more "
+            f"than ingest.max_refused_share = {job.settings.ingest.max_refused_share:g} allows; "
+            f"the table quarantine in {job.lake.location} holds them, {given.table.name} is as it "
+            f"was. Is the source {given.source.name} the right one for this log?"
         )
 
 
@@ -260,6 +327,8 @@ def _limits(job: Job) -> Limits:
 def main(
     source: SourceFile,
     input_: InputPath = None,
+    events: EventsPath = None,
+    customers: CustomersPath = None,
     lake: LakeDir = None,
     check_only: Annotated[
         bool,
@@ -268,15 +337,19 @@ def main(
     env: Env = "local",
     set_: Set = None,
 ) -> None:
-    """Read a log into the tables transactions and quarantine."""
+    """Read a log into the tables transactions and quarantine; events and customers into theirs."""
     loaded = load_source(source)
+    given = inputs(loaded, input_, events, customers)
     job = open_job(env, set_, lake)
+    for rows in given:
+        if check_only:
+            check(job, rows)
+        else:
+            with step(f"Ingest {rows}"):
+                result = ingest(job, loaded, rows.path, rows.table)
+            show_ingested(job, result, rows.table)
     if check_only:
-        check(job, loaded, input_)
         return
-    with step(f"Ingest {input_ or loaded.name}"):
-        result = ingest(job, loaded, input_)
-    show_ingested(job, result)
     console.print(f"Next: [bold]repurchase build-features --lake {job.lake.location}[/bold]")
 
 

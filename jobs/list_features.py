@@ -3,7 +3,8 @@
 import typer
 
 from conf.settings import load_settings
-from features.catalogue import TRENDS, WINDOWED, catalogue
+from features.catalogue import TRENDS, WINDOWED, catalogue, event_families
+from features.event_days import Vocabulary
 from jobs.console import console, handled, show
 from jobs.options import Env, Set
 
@@ -17,19 +18,26 @@ def main(env: Env = "local", set_: Set = None) -> None:
     """List every feature with its windows and what it is; yours too."""
     settings = load_settings(env, set_ or [])
     windows, custom = settings.features.windows, settings.features.custom
-    everything = catalogue(windows, settings.snapshots.horizon_days)
+    horizon = settings.snapshots.horizon_days
+    counted = Vocabulary(settings.features.event_kinds, settings.features.traffic_sources)
+    everything = catalogue(windows, horizon, counted, customers=True)
     windowed = " ".join(dict.fromkeys(f.over for f in everything if f.over and "/" not in f.over))
     compared = " ".join(dict.fromkeys(f.over for f in everything if "/" in f.over))
+    families = ((WINDOWED, windowed), (TRENDS, compared), (event_families(counted), windowed))
     rows = [
-        (f.name.format(**NAMES), f.type, over, f.description.format(**WORDS))
-        for families, over in ((WINDOWED, windowed), (TRENDS, compared))
-        for f in families
+        (f.name.format(**NAMES), f.type, over, f.needs, f.description.format(**WORDS))
+        for family, over in families
+        for f in family
     ]
-    rows += [(f.name, f.type, "", f.description) for f in everything if not f.over]
-    rows += [(f"{f.name}_W", "yours", " ".join(f.windows), f.description) for f in custom]
-    show("Features", ["feature", "type", "windows", "what it is"], rows)
-    total = len(everything) + sum(len(f.windows) for f in custom)
-    console.print(f"{total} columns; each has its description as comment in the table features")
+    rows += [(f.name, f.type, "", f.needs, f.description) for f in everything if not f.over]
+    rows += [(f"{f.name}_W", "yours", " ".join(f.windows), "", f.description) for f in custom]
+    show("Features", ["feature", "type", "windows", "needs", "what it is"], rows)
+    of_log = sum(not f.needs for f in everything)
+    total = of_log + sum(len(f.windows) for f in custom)
+    console.print(
+        f"{total} columns, and {len(everything) - of_log} more where the lake has events and "
+        "customers; each has its description as comment in the table features"
+    )
 
 
 if __name__ == "__main__":

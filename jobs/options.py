@@ -31,6 +31,14 @@ SourceFile = Annotated[
 InputPath = Annotated[
     str | None, typer.Option("--input", metavar="PATH", help="The log: file, folder or table.")
 ]
+EventsPath = Annotated[
+    str | None,
+    typer.Option("--events", metavar="PATH", help="The events, which the source maps too."),
+]
+CustomersPath = Annotated[
+    str | None,
+    typer.Option("--customers", metavar="PATH", help="The customers, which the source maps too."),
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option(

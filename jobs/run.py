@@ -11,17 +11,38 @@ from rich.markup import escape
 from conf.source import Source, load_source
 from jobs.build_features import build_features, show_built
 from jobs.console import console, handled, step
-from jobs.ingest import ingest, show_ingested
-from jobs.options import AsOf, Env, InputPath, Job, LakeDir, Set, SourceFile, log_span, open_job
+from jobs.ingest import ingest, inputs, show_ingested
+from jobs.options import (
+    AsOf,
+    CustomersPath,
+    Env,
+    EventsPath,
+    InputPath,
+    Job,
+    LakeDir,
+    Set,
+    SourceFile,
+    log_span,
+    open_job,
+)
 from jobs.score import score, show_scored
 from jobs.train import dates_to_learn_from, show_trained, train
 
 
-def run(job: Job, source: Source, path: str | None, as_of: datetime | date | None = None) -> None:
+def run(
+    job: Job,
+    source: Source,
+    path: str | None,
+    as_of: datetime | date | None = None,
+    *,
+    events: str | None = None,
+    customers: str | None = None,
+) -> None:
     """Ingest, build features, train, evaluate and score, telling each step's result."""
-    with step(f"1/4 Ingest {path or source.name}"):
-        ingested = ingest(job, source, path)
-    show_ingested(job, ingested)
+    for rows in inputs(source, path, events, customers):
+        with step(f"1/4 Ingest {rows}"):
+            ingested = ingest(job, source, rows.path, rows.table)
+        show_ingested(job, ingested, rows.table)
     span = log_span(job, as_of)
     dates_to_learn_from(job, span)  # a log too short says so before the long work
     with step(f"2/4 Build features as of {span.as_of}"):
@@ -39,6 +60,8 @@ def run(job: Job, source: Source, path: str | None, as_of: datetime | date | Non
 def main(
     source: SourceFile,
     input_: InputPath = None,
+    events: EventsPath = None,
+    customers: CustomersPath = None,
     lake: LakeDir = None,
     as_of: AsOf = None,
     env: Env = "local",
@@ -47,7 +70,7 @@ def main(
     """Run the whole job: ingest, build features, train, evaluate, score."""
     loaded = load_source(source)
     job = open_job(env, set_, lake)
-    run(job, loaded, input_, as_of)
+    run(job, loaded, input_, as_of, events=events, customers=customers)
     where = job.lake.location
     console.print(
         f"Tables in [bold]{where}[/bold]: transactions, quarantine, customer_days, features,"

@@ -19,6 +19,8 @@ from models import training
 from models.registry import register
 from models.training import Evaluation, TrainingResult, training_snapshots
 
+# What a model is made of, at first or second hand.
+READ = ("transactions", "events", "customers", "features", "labels")
 SHOWN = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
@@ -79,7 +81,7 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
         trained_for=span.as_of,
         horizon_days=wanted.horizon_days,
         settings=job.settings.model_dump_json(),
-        data_versions={t: job.lake.version(t) for t in ("transactions", "features", "labels")},
+        data_versions={t: job.lake.version(t) for t in READ if job.lake.exists(t)},
         folder=job.settings.lake.models_path or job.lake.folder("saved_models"),
     )
     rows = [

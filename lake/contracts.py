@@ -86,11 +86,51 @@ TRANSACTIONS = Table(
     properties=(CHANGE_FEED, MERGE_SMALL_FILES),
 )
 
+EVENTS = Table(
+    "events",
+    "One row per event that fulfils the contract: what a customer did beside ordering",
+    (
+        CUSTOMER,
+        Column("happened_at", "timestamp", "When it happened"),
+        Column("happened_on", "date", "The day of happened_at in the business time zone"),
+        Column("kind", "string", "What happened, in lower case: view, cart, purchase_intent, ..."),
+        Column("session_id", "string", "The visit that it was part of"),
+        Column("traffic_source", "string", "Where the visit came from, in lower case"),
+        Column("product_id", "string", "The product"),
+        Column("file", "string", "The file that the event came from; null for tables"),
+    ),
+    properties=(CHANGE_FEED, MERGE_SMALL_FILES),
+)
+
+CUSTOMERS = Table(
+    "customers",
+    "One row per customer and time [valid_from, valid_until) with these attributes; of several "
+    "that hold, the one with the latest valid_from counts",
+    (
+        CUSTOMER,
+        Column("valid_from", "timestamp", "Since when this is known of the customer"),
+        Column("valid_from_day", "date", "The day of valid_from in the business time zone"),
+        Column("valid_until", "timestamp", "Until when it held; null if it still does"),
+        Column("valid_until_day", "date", "The day of valid_until in the business time zone"),
+        Column("birth_year", "int", "The year of birth"),
+        Column("gender", "string", "The gender, as the source writes it"),
+        Column("location", "string", "Where the customer lives, as the source writes it"),
+        Column("signed_up_on", "date", "The business day of the sign-up"),
+        Column("file", "string", "The file that the row came from; null for tables"),
+    ),
+    properties=(CHANGE_FEED, MERGE_SMALL_FILES),
+)
+
+# The tables that a source fills.
+INGESTED = (TRANSACTIONS, EVENTS, CUSTOMERS)
+MEANT_FOR = Column("table_name", "string", "The table that it is for: transactions, events, ...")
+
 QUARANTINE = Table(
     "quarantine",
-    "One row per row of the log that was refused",
+    "One row per row that was refused",
     (
         Column("source", "string", "The name of the source"),
+        MEANT_FOR,
         Column("file", "string", "The file that the row came from; null for tables"),
         Column("source_row", "string", "The row as it came: JSON of its columns, or the raw line"),
         Column("reasons", "array<string>", "Every reason why it was refused"),
@@ -100,9 +140,10 @@ QUARANTINE = Table(
 
 INGESTED_FILES = Table(
     "ingested_files",
-    "One row per file of the log whose lines are in transactions or quarantine",
+    "One row per file whose rows are in their table or in quarantine",
     (
-        Column("file", "string", "The file, as in transactions and quarantine"),
+        MEANT_FOR,
+        Column("file", "string", "The file, as in that table and in quarantine"),
         Column("bytes", "bigint", "Its size when it was read"),
         Column("modified_at", "timestamp", "When it had been written"),
         Column("mapping", "string", "A hash of the source file and the limits it was read with"),

@@ -1,24 +1,24 @@
-"""A log to rows that fulfil the `transactions` contract and rows that do not, with reasons."""
+"""A source's rows to rows that fulfil a table's contract and rows that do not, with reasons."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date
 
 from pyspark.errors import AnalysisException, IllegalArgumentException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import NumericType, StringType, StructField, StructType
+from pyspark.sql.types import DataType, NumericType, StringType, StructField, StructType
 from pyspark.sql.window import Window
 
 from conf.errors import ConfigurationError, InputError, without_codes
-from conf.source import OPTIONAL, Source
+from conf.source import FILES, Mapping, Source
+from lake.contracts import TRANSACTIONS, Table
+from lake.rules import RULES, Check, Limits, blank
+
+__all__ = ["Limits", "business_session", "log_files", "mapped", "read_log"]
 
 CORRUPT = "_corrupt_record"
-KINDS = ("purchase", "return", "cancelled")
 # A line of these formats is a row: what cannot be parsed is quarantined as it came.
 _TEXT = ("csv", "json")
-_FILES = (*_TEXT, "text", "parquet", "orc")
 # Text stays text (ids keep their zeros, and their digits beyond 2^63); RFC 4180 quoting;
 # files whose header differs from the first one's are an error instead of shifted columns.
 # Spark would pass over folders in a folder without a word.
@@ -28,22 +28,10 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 }
 _CHOOSE_FILES = ("recursivefilelookup", "pathglobfilter", "modifiedbefore", "modifiedafter")
 _ALWAYS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "columnPruning": "false"}
-_BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
 # What Spark would also take for a timestamp: a year alone, and a time alone, as one of today.
 _STARTS_WITH_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}"
 # What the decoder leaves of bytes that are not UTF-8: two customers could become one.
 _UNDECODED = "\ufffd"
-# Tomorrow it may no longer be.
-AFTER_THE_END = "ordered_at is after the end of the log"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a line must fulfil beside its types: money (source's currency) and days."""
-
-    max_amount: float
-    first_day: date
-    last_day: date
 
 
 @contextmanager
@@ -68,13 +56,13 @@ def business_session(spark: SparkSession, time_zone: str) -> Iterator[None]:
                 spark.conf.set(key, old)
 
 
-def log_files(spark: SparkSession, source: Source, path: str | None) -> DataFrame | None:
-    """The files of the log, without a look inside: `file`, `bytes`, `modified_at`, one row each;
+def log_files(spark: SparkSession, mapping: Mapping, path: str | None) -> DataFrame | None:
+    """The files of a log, without a look inside: `file`, `bytes`, `modified_at`, one row each;
     None for what Spark does not read as plain files (a table, Delta, a database).
     """
-    if path is None or source.reader.format not in _FILES:
+    if path is None or mapping.reader.format not in FILES:
         return None
-    chosen = {k: v for k, v in source.reader.options.items() if k.lower() in _CHOOSE_FILES}
+    chosen = {k: v for k, v in mapping.reader.options.items() if k.lower() in _CHOOSE_FILES}
     reader = spark.read.format("binaryFile").options(**{"recursiveFileLookup": "true", **chosen})
     return _loaded(lambda: reader.load(path), path).select(
         F.col("_metadata.file_path").alias("file"),
@@ -83,29 +71,34 @@ def log_files(spark: SparkSession, source: Source, path: str | None) -> DataFram
     )
 
 
-def read_log(spark: SparkSession, source: Source, path: str | None) -> DataFrame:
-    """The log's rows as they come, with the columns of the source's reader.
+def read_log(
+    spark: SparkSession, source: Source, path: str | None, table: Table = TRANSACTIONS
+) -> DataFrame:
+    """The rows for a table as they come, with the columns of the source's reader.
 
     CSV and JSON come as text with a column `_corrupt_record` that holds the malformed lines; file
     formats have a column `_file`. Raises InputError when nothing can be read.
     """
-    form = source.reader.format
-    if path is None and form in (*_FILES, "delta", "table"):
-        raise InputError(f"--input: the source {source.name} reads {form}; say where it is")
+    mapping = source.mapping(table.name)
+    form = mapping.reader.format
+    if path is None and mapping.needs_path:
+        option = "--input" if table is TRANSACTIONS else f"--{table.name}"
+        raise InputError(f"{option}: the source {source.name} reads {form}; say where it is")
     if form == "table":
-        return _skipped(_loaded(lambda: spark.read.table(str(path)), path), source)
-    nested = {"recursiveFileLookup": "true"} if form in _FILES else {}
-    options = {**nested, **_DEFAULTS.get(form, {}), **source.reader.options}
+        rows = _loaded(lambda: spark.read.table(str(path)), path)
+        return _skipped(rows, mapping.skip, _called(source, table, "skip"))
+    nested = {"recursiveFileLookup": "true"} if form in FILES else {}
+    options = {**nested, **_DEFAULTS.get(form, {}), **mapping.reader.options}
     if form in _TEXT:
         rows = _text_rows(spark, form, {**options, **_ALWAYS}, str(path))
     else:
         reader = spark.read.format(form).options(**options)
         rows = _loaded(lambda: reader.load(path), path)
-    if form in _FILES:
+    if form in FILES:
         rows = rows.select("*", F.col("_metadata.file_path").alias("_file"))
     # An unnamed column is called as Spark calls it: by its place.
     names = [name or f"_c{place}" for place, name in enumerate(rows.columns)]
-    return _skipped(rows.toDF(*names), source)
+    return _skipped(rows.toDF(*names), mapping.skip, _called(source, table, "skip"))
 
 
 def _text_rows(spark: SparkSession, form: str, options: dict[str, str], path: str) -> DataFrame:
@@ -144,105 +137,48 @@ def _as_written(
     return [StructField(name, StringType()) for name in names]
 
 
-def mapped(rows: DataFrame, source: Source, limits: Limits) -> DataFrame:
-    """Each row of the log as the contract's columns, and `reasons` why it is refused (or empty).
+def mapped(
+    rows: DataFrame, source: Source, limits: Limits, table: Table = TRANSACTIONS
+) -> DataFrame:
+    """Each row as the table's columns, and `reasons` why it is refused (or empty).
 
-    Columns: those of `transactions`, of `quarantine` without `source`, one row per row of the log.
-    Raises ConfigurationError when an expression of the source does not fit the log.
+    Columns: those of the table and of `quarantine`, one row per row that came.
+    Raises ConfigurationError when an expression of the source does not fit the rows.
     """
-    parsed = _evaluated(rows, source)
-    moment = F.col("ordered_at")
-    if isinstance(parsed.schema["ordered_at"].dataType, StringType):
-        moment = F.when(moment.rlike(_STARTS_WITH_DAY), moment)
-    typed = parsed.select(
-        "_file",
-        "_source_row",
-        "_corrupt",
-        "customer_id",
-        moment.try_cast("timestamp").alias("ordered_at"),
-        F.col("amount").try_cast("double").alias("_amount_double"),
-        F.col("amount").try_cast("decimal(38,6)").alias("_amount"),
-        F.col("order_id"),
-        F.lower(F.trim("kind")).alias("kind"),
-        F.col("quantity").alias("_raw_quantity"),
-        F.col("quantity").try_cast("decimal(18,3)").alias("quantity"),
-        F.col("discount").alias("_raw_discount"),
-        F.abs(F.col("discount").try_cast("decimal(18,2)")).alias("discount"),
-        "product_id",
-        "category",
-        "payment_method",
-        "channel",
-    )
-    day = F.to_date("ordered_at")
-    sign = F.when(F.col("kind") == "purchase", F.lit(1)).otherwise(F.lit(-1))
-    lines = typed.select(
-        "*",
-        day.alias("ordered_on"),
-        F.when(F.col("kind") == "purchase", F.col("_amount"))
-        .otherwise(-F.abs("_amount"))
-        .try_cast("decimal(18,2)")
-        .alias("amount"),
-    ).withColumns(
-        {
-            "quantity": F.abs("quantity") * sign,
-            "order_id": F.coalesce(F.col("order_id"), F.concat_ws("|", "customer_id", "ordered_on"))
-            if source.columns.order_id is None
-            else F.col("order_id"),
-        }
-    )
-    duplicate = _is_repeat() if source.exact_duplicates == "refuse" else F.lit(False)
-    return lines.select("*", _reasons(limits, duplicate).alias("reasons")).select(
-        "customer_id",
-        "order_id",
-        "ordered_at",
-        "ordered_on",
-        "kind",
-        "amount",
-        "quantity",
-        "discount",
-        "product_id",
-        "category",
-        "payment_method",
-        "channel",
+    mapping, rules = source.mapping(table.name), RULES[table.name]
+    parsed = _evaluated(rows, source, table, rules.moments)
+    types = {field.name: field.dataType for field in parsed.schema.fields}
+    moments = {name: _timestamp(name, types[name]) for name in rules.moments}
+    raw = {f"_raw_{name}": F.col(name).cast("string") for name in rules.moments}
+    typed = rules.typed(parsed.withColumns({**moments, **raw}), mapping)
+    duplicate = _is_repeat() if mapping.exact_duplicates == "refuse" else F.lit(False)
+    checks = [
+        (F.col("_corrupt"), "the line is malformed"),
+        (blank("customer_id"), "customer_id is missing"),
+        (F.contains("customer_id", F.lit(_UNDECODED)), "customer_id has bytes that are not UTF-8"),
+        *rules.checks(limits),
+        (duplicate, "an exact duplicate of another row"),
+    ]
+    return typed.select("*", _reasons(checks)).select(
+        *[column.name for column in table.columns if column.name != "file"],
         F.lit(source.name).alias("source"),
+        F.lit(table.name).alias("table_name"),
         F.col("_file").alias("file"),
         F.col("_source_row").alias("source_row"),
         "reasons",
     )
 
 
-def _reasons(limits: Limits, duplicate: Column) -> Column:
-    money, kind = F.col("_amount_double"), F.col("kind")
-    size = F.abs(money)  # NaN is above every number, also above infinity
-    usable = size <= limits.max_amount
-    checks = [
-        (F.col("_corrupt"), "the line is malformed"),
-        (_blank("customer_id"), "customer_id is missing"),
-        (F.contains("customer_id", F.lit(_UNDECODED)), "customer_id has bytes that are not UTF-8"),
-        (_blank("order_id"), "order_id is missing"),
-        (F.col("ordered_at").isNull(), "ordered_at is missing or not a date"),
-        (
-            F.col("ordered_on") < F.lit(limits.first_day),
-            "ordered_at is before the first day allowed",
-        ),
-        (F.col("ordered_on") > F.lit(limits.last_day), AFTER_THE_END),
-        (
-            money.isNull() | F.isnan(money) | (usable & F.col("amount").isNull()),
-            "amount is missing or not a number",
-        ),
-        (size == float("inf"), "amount is infinite"),
-        (~usable & (size < float("inf")), "amount is above max_amount"),
-        (kind.isNull() | ~kind.isin(*KINDS), "kind is none of " + ", ".join(KINDS)),
-        ((kind == "purchase") & (money < 0), "a purchase has a negative amount"),
-        (~_blank("_raw_quantity") & F.col("quantity").isNull(), "quantity is not a number"),
-        (~_blank("_raw_discount") & F.col("discount").isNull(), "discount is not a number"),
-        (duplicate, "an exact duplicate of another row"),
-    ]
-    return F.array_compact(F.array(*[F.when(wrong, F.lit(reason)) for wrong, reason in checks]))
+def _timestamp(name: str, found: DataType) -> Column:
+    moment = F.col(name)
+    if isinstance(found, StringType):
+        moment = F.when(moment.rlike(_STARTS_WITH_DAY), moment)
+    return moment.try_cast("timestamp")
 
 
-def _blank(column: str) -> Column:
-    return F.col(column).isNull() | (F.btrim(F.col(column), F.lit(_BLANKS)) == "")
+def _reasons(checks: Sequence[Check]) -> Column:
+    found = [F.when(wrong, F.lit(reason)) for wrong, reason in checks]
+    return F.array_compact(F.array(*found)).alias("reasons")
 
 
 def _is_repeat() -> Column:
@@ -250,31 +186,31 @@ def _is_repeat() -> Column:
     return F.row_number().over(same) > 1
 
 
-def _evaluated(rows: DataFrame, source: Source) -> DataFrame:
-    """The source's expressions, as text except for `ordered_at`, beside the row as it came."""
+def _evaluated(rows: DataFrame, source: Source, table: Table, moments: Sequence[str]) -> DataFrame:
+    """The source's expressions, as text except for the moments, beside the row as it came."""
     raw = _as_it_came(rows.columns)
-    expressions = {
-        "customer_id": source.columns.customer_id,
-        "ordered_at": source.columns.ordered_at,
-        "amount": source.columns.amount,
-        "kind": source.kind,
-        **{name: getattr(source.columns, name) for name in OPTIONAL},
-    }
+    expressions = source.mapping(table.name).expressions
+    values = {name: (sql, name in moments) for name, sql in expressions.items()}
     try:
-        values = [_value(name, sql) for name, sql in expressions.items()]
-        parsed = rows.select(*raw, *values)
-        moment = parsed.schema["ordered_at"].dataType
+        parsed = rows.select(*raw, *[_value(name, *value) for name, value in values.items()])
+        numbers = [n for n in moments if isinstance(parsed.schema[n].dataType, NumericType)]
     except AnalysisException as problem:
-        for name, sql in expressions.items():
-            _checked(rows, raw, name, sql, source)
+        for name, value in values.items():
+            _checked(rows, [*raw, _value(name, *value)], value[0], _called(source, table, name))
         raise ConfigurationError(f"source {source.name}: {without_codes(str(problem))}") from None
-    if isinstance(moment, NumericType):
+    if numbers:
         raise ConfigurationError(
-            f"source {source.name}, ordered_at: {expressions['ordered_at']!r} is a number; say "
+            f"{_called(source, table, numbers[0])}: {expressions[numbers[0]]!r} is a number; say "
             "what it counts, with timestamp_seconds(...) or timestamp_millis(...), or how it is "
             "written, as in to_date(cast(... as string), 'yyyyMMdd')"
         )
     return parsed
+
+
+def _called(source: Source, table: Table, key: str) -> str:
+    """What messages call a key of the source file."""
+    section = "" if table is TRANSACTIONS else f"{table.name}."
+    return f"source {source.name}, {section}{key}"
 
 
 def _as_it_came(present: list[str]) -> list[Column]:
@@ -288,32 +224,30 @@ def _as_it_came(present: list[str]) -> list[Column]:
     ]
 
 
-def _value(name: str, sql: str | None) -> Column:
+def _value(name: str, sql: str | None, as_it_is: bool) -> Column:
     if sql is None:
         return F.lit(None).cast("string").alias(name)
     # Inside coalesce no expression can make several rows of one.
     value = F.coalesce(F.expr(sql))
-    return value.alias(name) if name == "ordered_at" else value.cast("string").alias(name)
+    return value.alias(name) if as_it_is else value.cast("string").alias(name)
 
 
-def _checked(
-    rows: DataFrame, beside: list[Column], name: str, sql: str | None, source: Source
-) -> None:
+def _checked(rows: DataFrame, columns: Sequence[Column], sql: str | None, called: str) -> None:
     try:
-        rows.select(*beside, _value(name, sql)).schema  # noqa: B018 - asks Spark to analyse it
+        rows.select(*columns).schema  # noqa: B018 - asks Spark to analyse it
     except AnalysisException as problem:
         have = ", ".join(c for c in rows.columns if c not in (CORRUPT, "_file"))
         raise ConfigurationError(
-            f"source {source.name}, {name}: {sql!r} does not fit the log: "
+            f"{called}: {sql!r} does not fit the log: "
             f"{without_codes(str(problem))} (the log has the columns {have or 'none'})"
         ) from None
 
 
-def _skipped(rows: DataFrame, source: Source) -> DataFrame:
-    if source.skip is None:
+def _skipped(rows: DataFrame, skip: str | None, called: str) -> DataFrame:
+    if skip is None:
         return rows
-    _checked(rows, [], "skip", source.skip, source)
-    return rows.where(~F.coalesce(F.expr(source.skip).cast("boolean"), F.lit(False)))
+    _checked(rows, [_value("skip", skip, False)], skip, called)
+    return rows.where(~F.coalesce(F.expr(skip).cast("boolean"), F.lit(False)))
 
 
 def _loaded(load: Callable[[], DataFrame], path: str | None) -> DataFrame:

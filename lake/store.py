@@ -27,7 +27,10 @@ _BUILT_BY = {
     "transactions": "ingest",
     "quarantine": "ingest",
     "ingested_files": "ingest",
+    "events": "ingest",
+    "customers": "ingest",
     "customer_days": "build-features",
+    "event_days": "build-features",
     "features": "build-features",
     "feature_dates": "build-features",
     "labels": "build-features",
@@ -100,6 +103,10 @@ class Lake:
             )
         return self.spark.table(self.name(table))
 
+    def at_version(self, table: str, version: int) -> DataFrame:
+        """The table as it was in a version."""
+        return self.spark.sql(f"SELECT * FROM {self.name(table)} VERSION AS OF {version}")
+
     def replace(self, table: Table, frame: DataFrame, where: str | None = None) -> None:
         """Write the frame in the place of the rows that fulfil `where` (SQL), or of all rows.
 
@@ -150,6 +157,11 @@ class Lake:
         new = [_defined(column) for column in table.columns if column.name not in there]
         if new:
             self.spark.sql(f"ALTER TABLE {self.name(table.name)} ADD COLUMNS ({', '.join(new)})")
+
+    def complete(self, table: Table) -> None:
+        """Add the columns that the table of an earlier release of this project lacks."""
+        if self.exists(table.name):
+            self._add_columns(table)
 
     def version(self, table: str) -> int:
         """The Delta version of the table as it is now."""

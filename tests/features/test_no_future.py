@@ -17,7 +17,16 @@ from jobs.options import Job, log_span
 from lake.contracts import TRANSACTIONS
 from lake.ingestion import Limits, business_session, mapped, read_log
 from lake.store import Lake
+from tests.features.behaviour_oracle import (
+    day_of,
+    event,
+    moment,
+    person,
+    random_events,
+    random_people,
+)
 from tests.features.oracle import Line, line, random_log
+from tests.features.test_behaviour import engine as behaviour_engine
 from tests.features.test_windows import engine
 
 AS_OFS = [dt.date(2021, 2, 28), dt.date(2021, 3, 1), dt.date(2021, 3, 20), dt.date(2021, 9, 1)]
@@ -86,6 +95,58 @@ def test_perturbing_what_comes_later_changes_no_feature(spark, seed, cuts):
 
 def upto(cut: dt.date, rows: dict) -> dict:
     return {key: row for key, row in rows.items() if key[1] <= cut}
+
+
+def without_a_future(cut: dt.date, events: list, people: list) -> tuple[list, list]:
+    start = moment(dt.datetime.combine(cut, dt.time()))
+    return (
+        [e for e in events if e["happened_at"] < start],
+        [p for p in people if p["valid_from"] < start],
+    )
+
+
+def with_another_future(cut: dt.date, events: list, people: list) -> tuple[list, list]:
+    """Everybody does other things from the cut on, moves then, and is known from then on; what ends
+    and who signs up then or later does so on another day.
+    """
+    past, known = without_a_future(cut, events, people)
+    start = moment(dt.datetime.combine(cut, dt.time()))
+    later, customers = start + dt.timedelta(3), {row["customer_id"] for row in [*events, *people]}
+    ends = {"valid_until": later, "valid_until_day": day_of(later)}
+    changed = [
+        {
+            **p,
+            **(ends if p["valid_until"] is None or p["valid_until"] >= start else {}),
+            **(
+                {"signed_up_on": cut + dt.timedelta(9)}
+                if p["signed_up_on"] is not None and p["signed_up_on"] >= cut
+                else {}
+            ),
+        }
+        for p in known
+    ]
+    acts = [
+        event(customer, f"{cut} {time}", kind, "s9", "paid")
+        for customer in customers
+        for time, kind in (("00:00", "cart"), ("18:00", "view"))
+    ]
+    moves = [person(customer, f"{cut} 00:00", born=2001, gender="x") for customer in customers]
+    return [*past, *acts], [*changed, *moves]
+
+
+@pytest.mark.parametrize("perturbed", [without_a_future, with_another_future])
+def test_perturbing_later_events_and_customers_changes_no_feature(spark, perturbed):
+    random = Random(11)
+    lines = random_log(random, 60, AS_OFS, (7, 365), 30)
+    customers = sorted({entry["customer_id"] for entry in lines})
+    events = random_events(random, customers, AS_OFS, (7, 365))
+    people = random_people(random, customers, AS_OFS)
+    before = behaviour_engine(spark, lines, events, people, AS_OFS, (7, 365))
+    cut = AS_OFS[2]
+    after = behaviour_engine(spark, lines, *perturbed(cut, events, people), AS_OFS, (7, 365))
+    assert upto(cut, before) == upto(cut, after)
+    assert len(upto(cut, before)) > 50
+    assert before != after  # later dates do see it
 
 
 TODAY = dt.date(2011, 9, 1)
