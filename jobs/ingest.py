@@ -1,17 +1,17 @@
 """`repurchase ingest`: a log into `transactions` and `quarantine`; events and customers too."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 import typer
-from pyspark.sql import DataFrame, Observation, Row
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.source import Source, load_source
 from jobs.console import console, handled, say, show, step
+from jobs.inputs import Files, Input, files_of, inputs, quarantined, remember
 from jobs.options import (
     CustomersPath,
     Env,
@@ -23,9 +23,9 @@ from jobs.options import (
     SourceFile,
     open_job,
 )
-from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, QUARANTINE, TRANSACTIONS, Table
-from lake.ingestion import business_session, log_files, mapped, read_log
-from lake.rules import AFTER_THE_END, Limits
+from lake.contracts import INGESTED_FILES, QUARANTINE, TRANSACTIONS, Table
+from lake.ingestion import business_session, mapped, read_log
+from lake.rules import Limits
 from lake.store import among
 
 SAMPLE_ROWS = 10_000
@@ -59,74 +59,6 @@ class Ingested:
     refused: int
 
 
-@dataclass(frozen=True)
-class Input:
-    """The rows for one table: their source, and where they are (None where the reader knows)."""
-
-    source: Source
-    path: str | None
-    table: Table = TRANSACTIONS
-
-    @property
-    def own(self) -> str:
-        """The predicate of the table's rows in `quarantine` and `ingested_files`."""
-        return own_rows(self.table)
-
-    def __str__(self) -> str:
-        """What progress calls it."""
-        where = self.path or self.source.name
-        return where if self.table is TRANSACTIONS else f"{self.table.name} of {where}"
-
-
-@dataclass(frozen=True)
-class Files:
-    """The files of an input: what they are now, and what of them is still to be done.
-
-    `fresh` are new, changed, or read otherwise than the source file asks now; `gone` were
-    taken and are no longer there. `whole`: nothing of the tables can stay.
-    """
-
-    known: dict[str, Row]
-    now: dict[str, Row]
-    fresh: set[str]
-    gone: set[str]
-    whole: bool
-
-    @property
-    def unfinished(self) -> list[Row]:
-        """What is known while the work lasts: whatever is touched counts as not taken."""
-        touched = {*self.known, *self.now} if self.whole else self.fresh | self.gone
-        return [
-            Row(**{**row.asDict(), "mapping": ""}) if file in touched else row
-            for file, row in {**self.known, **self.now}.items()
-        ]
-
-
-def own_rows(table: Table) -> str:
-    """The predicate of a table's rows in `quarantine` and `ingested_files`, which had no column
-    `table_name` when there was but one.
-    """
-    named = f"table_name = '{table.name}'"
-    return f"({named} OR table_name IS NULL)" if table is TRANSACTIONS else named
-
-
-def inputs(
-    source: Source, path: str | None, events: str | None = None, customers: str | None = None
-) -> list[Input]:
-    """What is to be ingested: the log, and events and customers where the source maps them and
-    they can be found. Without a path of its own the log is left out if another has one.
-
-    Raises ConfigurationError for the path of a section that the source does not have.
-    """
-    more = []
-    for table, found in ((EVENTS, events), (CUSTOMERS, customers)):
-        mapping = getattr(source, table.name) if found is None else source.mapping(table.name)
-        if mapping is not None and (found is not None or not mapping.needs_path):
-            more.append(Input(source, found, table))
-    log = [] if path is None and source.needs_path and more else [Input(source, path)]
-    return [*log, *more]
-
-
 def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIONS) -> Ingested:
     """Bring the table, `transactions` by default, and its rows in `quarantine` to what its input
     is now.
@@ -141,18 +73,18 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
         job.lake.complete(shared)
     with business_session(job.spark, source.time_zone):
         rows = read_log(job.spark, source, path, table)
-        files = _files(job, given)
+        files = files_of(job, given)
         if files is None or files.whole:
-            _remember(job, given, files.unfinished if files else [])
+            remember(job, given, files.unfinished if files else [])
             _take(job, given, rows, None)
         else:
             _say_what_is_new(files)
             if files.fresh or files.gone:
-                _remember(job, given, files.unfinished)
+                remember(job, given, files.unfinished)
                 fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
                 _take(job, given, fresh, among("file", files.fresh | files.gone))
         if files is not None:
-            _remember(job, given, list(files.now.values()))
+            remember(job, given, list(files.now.values()))
     if table is TRANSACTIONS:
         job.lake.set_properties(
             "transactions",
@@ -163,7 +95,7 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
                 "country": source.country or "",
             },
         )
-    kept, refused = job.lake.read(table.name).count(), _quarantined(job, given).count()
+    kept, refused = job.lake.read(table.name).count(), quarantined(job, given).count()
     return Ingested(kept + refused, kept, refused)
 
 
@@ -183,47 +115,12 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
     )
     job.lake.replace(given.table, again.where(~is_refused), where)
     kept = job.lake.read(given.table.name).where(where or "true").count()
-    quarantined = _quarantined(job, given).where(where or "true").count()
-    if kept + quarantined != total:
+    left_out = quarantined(job, given).where(where or "true").count()
+    if kept + left_out != total:
         raise InputError(
-            f"{given.path}: {total:,} rows came, but {kept:,} were kept and {quarantined:,} "
+            f"{given.path}: {total:,} rows came, but {kept:,} were kept and {left_out:,} "
             "refused: did the log change while it was read? Run again"
         )
-
-
-def _quarantined(job: Job, given: Input) -> DataFrame:
-    return job.lake.read("quarantine").where(given.own)
-
-
-def _files(job: Job, given: Input) -> Files | None:
-    mapping = given.source.mapping(given.table.name)
-    listing = log_files(job.spark, mapping, given.path)
-    if listing is None:
-        return None
-    limits = job.settings.ingest
-    own_part = mapping.model_dump_json(exclude={"events", "customers"})
-    limited = limits.model_dump_json(exclude={"gone_files"})
-    read_with = f"{own_part} {given.source.time_zone} {limited}"
-    mapping_hash = hashlib.sha256(read_with.encode()).hexdigest()[:16]
-    columns = ("file", "bytes", F.unix_micros("modified_at").alias("modified"), "mapping")
-    listed = listing.withColumn("mapping", F.lit(mapping_hash)).select(*columns).collect()
-    now = {row["file"]: row for row in listed}
-    known: dict[str, Row] = {}
-    if job.lake.exists("ingested_files") and job.lake.exists(given.table.name):
-        taken = job.lake.read("ingested_files").where(given.own).select(*columns).collect()
-        known = {row["file"]: row for row in taken}
-    # What was dated after today may not be any more.
-    early = F.exists("reasons", lambda reason: reason.endswith(AFTER_THE_END))
-    too_early = (
-        {r["file"] for r in _quarantined(job, given).where(early).collect()} if known else set()
-    )
-    fresh = {file for file, row in now.items() if known.get(file) != row or file in too_early}
-    gone = set(known) - set(now)
-    if limits.gone_files == "keep":
-        now, gone = {**known, **now}, set()
-    # To know which of the same two lines repeats the other takes all of them.
-    compared = mapping.exact_duplicates == "refuse" and bool(fresh | gone)
-    return Files(known, now, fresh, gone, compared or set(known) <= fresh | gone)
 
 
 def _say_what_is_new(files: Files) -> None:
@@ -234,24 +131,12 @@ def _say_what_is_new(files: Files) -> None:
     )
 
 
-def _remember(job: Job, given: Input, files: list[Row]) -> None:
-    schema = "file string, bytes bigint, modified bigint, mapping string"
-    frame = job.spark.createDataFrame([tuple(row) for row in files], schema)
-    entries = frame.withColumns(
-        {
-            "table_name": F.lit(given.table.name),
-            "modified_at": F.timestamp_micros("modified"),
-        }
-    )
-    job.lake.replace(INGESTED_FILES, entries, given.own)
-
-
-def show_ingested(job: Job, result: Ingested, table: Table = TRANSACTIONS) -> None:
+def show_ingested(job: Job, given: Input, result: Ingested) -> None:
     """The account of rows, the refusals by reason, and what was kept."""
     say(f"{result.rows:,} rows in = {result.kept:,} kept + {result.refused:,} quarantined")
     if result.refused:
-        refused = job.lake.read("quarantine").where(own_rows(table))
-        _show_reasons(refused, "Quarantined, by reason")
+        _show_reasons(quarantined(job, given), "Quarantined, by reason")
+    table = given.table
     summary = job.spark.sql(SUMMARIES[table.name], kept=job.lake.read(table.name))
     header, cells = summary.columns, [list(row) for row in summary.collect()]
     if table is TRANSACTIONS:
@@ -273,15 +158,14 @@ def check(job: Job, given: Input) -> None:
         say(f"of the first {total:,} rows, {total - bad:,} would be kept and {bad:,} refused")
         if bad:
             _show_reasons(refused, "Would be refused, by reason")
-        sample = table.select(lines.where(F.size("reasons") == 0)).limit(3).collect()
         columns = [c.name for c in table.columns]
+        as_text = [F.col(name).cast("string") for name in columns]
+        sample = table.select(lines.where(F.size("reasons") == 0)).select(as_text)
+        rows_kept = sample.limit(3).collect()
         show(
             f"Would be kept in {table.name}, for instance",
-            ["column", *[f"row {n}" for n, _ in enumerate(sample, 1)]],
-            [
-                [name, *["" if row[name] is None else str(row[name]) for row in sample]]
-                for name in columns
-            ],
+            ["column", *[f"row {n}" for n, _ in enumerate(rows_kept, 1)]],
+            [[name, *[row[name] or "" for row in rows_kept]] for name in columns],
         )
         lines.unpersist()
 
@@ -293,7 +177,7 @@ def _check_share(job: Job, given: Input, total: int, refused: int, where: str | 
         raise InputError(f"{given.path}: no rows after the header")
     share = refused / total
     if share > job.settings.ingest.max_refused_share or (refused == total and where is None):
-        _show_reasons(_quarantined(job, given).where(where or "true"), "Quarantined, by reason")
+        _show_reasons(quarantined(job, given).where(where or "true"), "Quarantined, by reason")
         raise InputError(
             f"{given.path}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more "
             f"than ingest.max_refused_share = {job.settings.ingest.max_refused_share:g} allows; "
@@ -347,7 +231,7 @@ def main(
         else:
             with step(f"Ingest {rows}"):
                 result = ingest(job, loaded, rows.path, rows.table)
-            show_ingested(job, result, rows.table)
+            show_ingested(job, rows, result)
     if check_only:
         return
     console.print(f"Next: [bold]repurchase build-features --lake {job.lake.location}[/bold]")

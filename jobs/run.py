@@ -11,7 +11,8 @@ from rich.markup import escape
 from conf.source import Source, load_source
 from jobs.build_features import build_features, show_built
 from jobs.console import console, handled, step
-from jobs.ingest import ingest, inputs, show_ingested
+from jobs.ingest import ingest, show_ingested
+from jobs.inputs import inputs
 from jobs.options import (
     AsOf,
     CustomersPath,
@@ -42,7 +43,7 @@ def run(
     for rows in inputs(source, path, events, customers):
         with step(f"1/4 Ingest {rows}"):
             ingested = ingest(job, source, rows.path, rows.table)
-        show_ingested(job, ingested, rows.table)
+        show_ingested(job, rows, ingested)
     span = log_span(job, as_of)
     dates_to_learn_from(job, span)  # a log too short says so before the long work
     with step(f"2/4 Build features as of {span.as_of}"):

@@ -146,11 +146,12 @@ def mapped(
     Raises ConfigurationError when an expression of the source does not fit the rows.
     """
     mapping, rules = source.mapping(table.name), RULES[table.name]
-    parsed = _evaluated(rows, source, table, rules.moments)
+    parsed = _evaluated(rows, source, table, list(rules.days))
     types = {field.name: field.dataType for field in parsed.schema.fields}
-    moments = {name: _timestamp(name, types[name]) for name in rules.moments}
-    raw = {f"_raw_{name}": F.col(name).cast("string") for name in rules.moments}
-    typed = rules.typed(parsed.withColumns({**moments, **raw}), mapping)
+    moments = {name: _timestamp(name, types[name]) for name in rules.days}
+    raw = {f"_raw_{name}": F.col(name).cast("string") for name in rules.days}
+    days = {day: F.to_date(name) for name, day in rules.days.items()}
+    typed = rules.typed(parsed.withColumns({**moments, **raw}).withColumns(days), mapping)
     duplicate = _is_repeat() if mapping.exact_duplicates == "refuse" else F.lit(False)
     checks = [
         (F.col("_corrupt"), "the line is malformed"),

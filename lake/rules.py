@@ -31,11 +31,12 @@ class Limits:
 class Rules:
     """How the source's values become the columns of a table.
 
-    `typed` gets the columns of the source's expressions: those of `moments` as timestamps, and as
-    they came in `_raw_NAME`; the others as text. `checks` are what refuses a row, with the reason.
+    `days` has the columns that are moments, and the column of the business day of each. `typed`
+    gets these, the moments also as they came in `_raw_NAME`, and the source's other expressions as
+    text. `checks` are what refuses a row, with the reason.
     """
 
-    moments: tuple[str, ...]
+    days: dict[str, str]
     typed: Callable[[DataFrame, Mapping], DataFrame]
     checks: Callable[[Limits], list[Check]]
 
@@ -49,7 +50,6 @@ def _transactions(parsed: DataFrame, mapping: Mapping) -> DataFrame:
     purchase = F.col("kind") == "purchase"
     typed = parsed.withColumns(
         {
-            "ordered_on": F.to_date("ordered_at"),
             "kind": F.lower(F.trim("kind")),
             "_amount": F.col("amount").try_cast("decimal(38,6)"),
             "_amount_double": F.col("amount").try_cast("double"),
@@ -94,7 +94,6 @@ def _transaction_checks(limits: Limits) -> list[Check]:
 def _events(parsed: DataFrame, _: Mapping) -> DataFrame:
     return parsed.withColumns(
         {
-            "happened_on": F.to_date("happened_at"),
             "kind": F.lower(F.trim("kind")),
             "session_id": F.when(~blank("session_id"), F.col("session_id")),
             "traffic_source": F.when(~blank("traffic_source"), F.lower(F.trim("traffic_source"))),
@@ -109,11 +108,8 @@ def _event_checks(limits: Limits) -> list[Check]:
 def _customers(parsed: DataFrame, _: Mapping) -> DataFrame:
     return parsed.withColumns(
         {
-            "valid_from_day": F.to_date("valid_from"),
-            "valid_until_day": F.to_date("valid_until"),
             "_raw_birth_year": F.col("birth_year"),
             "birth_year": F.col("birth_year").try_cast("double").try_cast("int"),
-            "signed_up_on": F.to_date("signed_up_on"),
         }
     )
 
@@ -148,7 +144,15 @@ def _dated(moment: str, day: str, limits: Limits) -> list[Check]:
 
 
 RULES = {
-    "transactions": Rules(("ordered_at",), _transactions, _transaction_checks),
-    "events": Rules(("happened_at",), _events, _event_checks),
-    "customers": Rules(("valid_from", "valid_until", "signed_up_on"), _customers, _customer_checks),
+    "transactions": Rules({"ordered_at": "ordered_on"}, _transactions, _transaction_checks),
+    "events": Rules({"happened_at": "happened_on"}, _events, _event_checks),
+    "customers": Rules(
+        {
+            "valid_from": "valid_from_day",
+            "valid_until": "valid_until_day",
+            "signed_up_on": "signed_up_on",
+        },
+        _customers,
+        _customer_checks,
+    ),
 }

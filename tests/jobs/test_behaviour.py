@@ -15,7 +15,8 @@ from conf.source import Source, load_source
 from jobs.build_features import build_features
 from jobs.cli import app
 from jobs.explain import explain
-from jobs.ingest import Ingested, ingest, inputs
+from jobs.ingest import Ingested, ingest
+from jobs.inputs import inputs
 from jobs.options import Job, log_span
 from lake.store import Lake
 from tests.jobs.commands import comparable

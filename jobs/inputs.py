@@ -1,0 +1,126 @@
+"""What is to be ingested: a source's inputs, and which of their files have been taken already."""
+
+import hashlib
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from conf.source import Source
+from jobs.options import Job
+from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Table
+from lake.ingestion import log_files
+from lake.rules import AFTER_THE_END
+
+
+@dataclass(frozen=True)
+class Input:
+    """The rows for one table: their source, and where they are (None where the reader knows)."""
+
+    source: Source
+    path: str | None
+    table: Table = TRANSACTIONS
+
+    @property
+    def own(self) -> str:
+        """The predicate of the table's rows in `quarantine` and `ingested_files`, which had no
+        column `table_name` when there was but one.
+        """
+        named = f"table_name = '{self.table.name}'"
+        return f"({named} OR table_name IS NULL)" if self.table is TRANSACTIONS else named
+
+    def __str__(self) -> str:
+        """What progress calls it."""
+        where = self.path or self.source.name
+        return where if self.table is TRANSACTIONS else f"{self.table.name} of {where}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of an input: what they are now, and what of them is still to be done.
+
+    `fresh` are new, changed, or read otherwise than the source file asks now; `gone` were
+    taken and are no longer there. `whole`: nothing of the tables can stay.
+    """
+
+    known: dict[str, Row]
+    now: dict[str, Row]
+    fresh: set[str]
+    gone: set[str]
+    whole: bool
+
+    @property
+    def unfinished(self) -> list[Row]:
+        """What is known while the work lasts: whatever is touched counts as not taken."""
+        touched = {*self.known, *self.now} if self.whole else self.fresh | self.gone
+        return [
+            Row(**{**row.asDict(), "mapping": ""}) if file in touched else row
+            for file, row in {**self.known, **self.now}.items()
+        ]
+
+
+def inputs(
+    source: Source, path: str | None, events: str | None = None, customers: str | None = None
+) -> list[Input]:
+    """What is to be ingested: the log, and events and customers where the source maps them and
+    they can be found. Without a path of its own the log is left out if another has one.
+
+    Raises ConfigurationError for the path of a section that the source does not have.
+    """
+    more = []
+    for table, found in ((EVENTS, events), (CUSTOMERS, customers)):
+        mapping = getattr(source, table.name) if found is None else source.mapping(table.name)
+        if mapping is not None and (found is not None or not mapping.needs_path):
+            more.append(Input(source, found, table))
+    log = [] if path is None and source.needs_path and more else [Input(source, path)]
+    return [*log, *more]
+
+
+def files_of(job: Job, given: Input) -> Files | None:
+    """What the files of the input are and were; None for what is read whole each time."""
+    mapping = given.source.mapping(given.table.name)
+    listing = log_files(job.spark, mapping, given.path)
+    if listing is None:
+        return None
+    limits = job.settings.ingest
+    own_part = mapping.model_dump_json(exclude={"events", "customers"})
+    limited = limits.model_dump_json(exclude={"gone_files"})
+    read_with = f"{own_part} {given.source.time_zone} {limited}"
+    mapping_hash = hashlib.sha256(read_with.encode()).hexdigest()[:16]
+    columns = ("file", "bytes", F.unix_micros("modified_at").alias("modified"), "mapping")
+    listed = listing.withColumn("mapping", F.lit(mapping_hash)).select(*columns).collect()
+    now = {row["file"]: row for row in listed}
+    known: dict[str, Row] = {}
+    if job.lake.exists("ingested_files") and job.lake.exists(given.table.name):
+        taken = job.lake.read("ingested_files").where(given.own).select(*columns).collect()
+        known = {row["file"]: row for row in taken}
+    # What was dated after today may not be any more.
+    early = F.exists("reasons", lambda reason: reason.endswith(AFTER_THE_END))
+    too_early = (
+        {r["file"] for r in quarantined(job, given).where(early).collect()} if known else set()
+    )
+    fresh = {file for file, row in now.items() if known.get(file) != row or file in too_early}
+    gone = set(known) - set(now)
+    if limits.gone_files == "keep":
+        now, gone = {**known, **now}, set()
+    # To know which of the same two lines repeats the other takes all of them.
+    compared = mapping.exact_duplicates == "refuse" and bool(fresh | gone)
+    return Files(known, now, fresh, gone, compared or set(known) <= fresh | gone)
+
+
+def remember(job: Job, given: Input, files: list[Row]) -> None:
+    """Write down which files of the input are in its table or in quarantine."""
+    schema = "file string, bytes bigint, modified bigint, mapping string"
+    frame = job.spark.createDataFrame([tuple(row) for row in files], schema)
+    entries = frame.withColumns(
+        {
+            "table_name": F.lit(given.table.name),
+            "modified_at": F.timestamp_micros("modified"),
+        }
+    )
+    job.lake.replace(INGESTED_FILES, entries, given.own)
+
+
+def quarantined(job: Job, given: Input) -> DataFrame:
+    """What was refused of the input's rows."""
+    return job.lake.read("quarantine").where(given.own)
