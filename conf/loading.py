@@ -114,7 +114,7 @@ def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{key}: unknown key{_suggestion(error['loc'], model)}"
     if error["type"] == "missing":
         return f"{key}: missing, and required"
-    if error["type"] == "string_type" and isinstance(error["input"], bool):
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int):
         return f"{key}: YAML reads this as {error['input']}; put it in quotes"
     return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
 

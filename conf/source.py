@@ -30,6 +30,8 @@ def _country(code: str | None) -> str | None:
 
 
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
+# Whole hours: of half of one, the night on which clocks change has two or none.
+Hour = Annotated[str, Field(pattern="^([01][0-9]|2[0-3]):00$")]
 Country = Annotated[str | None, AfterValidator(_country)]
 
 
@@ -116,6 +118,7 @@ class Source(Mapping):
     columns: Columns
     kind: str = "'purchase'"
     time_zone: TimeZone
+    day_starts_at: Hour = "00:00"
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     country: Country = None
     events: Events | None = None

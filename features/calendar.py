@@ -1,7 +1,8 @@
-"""Weekends and public holidays: how many of them lie before each day."""
+"""Weekends and public holidays: how many of them lie before each day; when days begin."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time, timezone
+from zoneinfo import ZoneInfo
 
 import holidays
 import numpy as np
@@ -37,6 +38,23 @@ class Calendar:
 
     def _days(self) -> Ints:
         return np.arange(numbered(self.first), numbered(self.end))
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where and when the business days begin."""
+
+    time_zone: str = "UTC"
+    day_starts_at: str = "00:00"
+
+    def start(self, day: date) -> datetime:
+        """The moment at which the day begins."""
+        local = datetime.combine(day, time.fromisoformat(self.day_starts_at))
+        return local.replace(tzinfo=ZoneInfo(self.time_zone)).astimezone(timezone.utc)
+
+    def start_micros(self, day: date) -> int:
+        """The same in microseconds since 1970."""
+        return int(self.start(day).timestamp()) * 1_000_000
 
 
 def numbered(day: date) -> int:

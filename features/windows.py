@@ -7,9 +7,8 @@ time.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from functools import reduce
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from pyspark import cloudpickle
@@ -18,7 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from features import fold
-from features.calendar import Calendar, numbered
+from features.calendar import Calendar, Clock, numbered
 from features.catalogue import Feature, catalogue
 from features.event_days import Vocabulary
 from lake.store import Made
@@ -43,7 +42,7 @@ class Snapshots:
     log_start: date
     country: str | None
     events: Vocabulary = field(default_factory=Vocabulary)
-    time_zone: str = "UTC"
+    clock: Clock = field(default_factory=Clock)
 
     def fold(self, features: Sequence[Feature]) -> fold.Fold:
         """The fold that makes the features."""
@@ -61,14 +60,9 @@ class Snapshots:
             holidays_before=calendar.holidays_before(),
             formulas=tuple(fold.Formula(f.name, f.type, f.formula) for f in features),
             event_measures=self.events.measures if "events" in needed else (),
-            starts=np.array([self._start(day) for day in sorted(self.as_ofs)], np.int64),
+            starts=np.array([self.clock.start_micros(d) for d in sorted(self.as_ofs)], np.int64),
             has_attributes="customers" in needed,
         )
-
-    def _start(self, day: date) -> int:
-        """When the day begins, in microseconds since 1970."""
-        midnight = datetime.combine(day, time(), ZoneInfo(self.time_zone))
-        return round(midnight.timestamp()) * 1_000_000
 
 
 def customer_features(

@@ -26,7 +26,7 @@ from features.labels import labels, matured
 from features.snapshots import training_dates
 from features.windows import Snapshots, made_features
 from jobs.console import console, handled, say, show, step
-from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
 from lake.store import Made, dated
 
@@ -106,7 +106,15 @@ def build_features(
 def _follow_logs(job: Job, span: LogSpan) -> None:
     """Bring the daily aggregates to what the logs are now, and forget the dates of which features
     have changed with them.
+
+    Raises InputError where the days of two logs do not begin together.
     """
+    for other in ("events", "customers"):
+        if job.lake.exists(other) and clock(job, other) != clock(job):
+            raise InputError(
+                f"the days of the table {other} begin elsewhere or at another time than those of "
+                "transactions: ingest both with the same source file"
+            )
     counted = counted_events(job)
     for derived in [ORDERS, *([of_events(counted)] if counted else [])]:
         work = due(job.lake, span.first, span.as_of, derived)
@@ -173,7 +181,7 @@ def _made(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> Made:
         span.first,
         country(job),
         counted_events(job) or Vocabulary(),
-        job.lake.properties("transactions").get("time_zone", "UTC"),
+        clock(job),
     )
     return made_features(
         known.customer_days, snapshots, event_days=known.event_days, customers=known.customers

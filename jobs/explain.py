@@ -21,7 +21,7 @@ from jobs.build_features import (
     known_lines,
 )
 from jobs.console import console, handled, say, show
-from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job
 
 MOST_LINES = 200
 # Features that look at the calendar or at the log as a whole, and at no line of the customer.
@@ -109,9 +109,9 @@ def _show(job: Job, span: LogSpan, customer: str, behind: Behind, days: int | No
         begin = span.as_of - timedelta(days)
         past = past.where(day >= F.lit(begin))
         when = f"on the days {begin} .. {span.as_of - timedelta(1)}"
-    zone = job.lake.properties("transactions").get("time_zone", "UTC")
-    clock = F.date_format(F.from_utc_timestamp("happened_at", zone), "yyyy-MM-dd HH:mm:ss")
-    columns = [clock.alias(name) if name == "happened_at" else name for name in behind.shown]
+    local = F.from_utc_timestamp("happened_at", clock(job).time_zone)
+    shown_as = F.date_format(local, "yyyy-MM-dd HH:mm:ss")
+    columns = [shown_as.alias(name) if name == "happened_at" else name for name in behind.shown]
     cells = past.orderBy(*behind.order).select(*columns).limit(MOST_LINES + 1).collect()
     show(
         f"The customer's {behind.what} {when}",

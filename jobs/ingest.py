@@ -85,16 +85,16 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
                 _take(job, given, fresh, among("file", files.fresh | files.gone))
         if files is not None:
             remember(job, given, list(files.now.values()))
-    if table is TRANSACTIONS:
-        job.lake.set_properties(
-            "transactions",
-            {
-                "source": source.name,
-                "time_zone": source.time_zone,
-                "currency": source.currency,
-                "country": source.country or "",
-            },
-        )
+    job.lake.set_properties(
+        table.name,
+        {
+            "source": source.name,
+            "time_zone": source.time_zone,
+            "day_starts_at": source.day_starts_at,
+            "currency": source.currency,
+            "country": source.country or "",
+        },
+    )
     kept, refused = job.lake.read(table.name).count(), quarantined(job, given).count()
     return Ingested(kept + refused, kept, refused)
 

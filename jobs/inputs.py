@@ -85,7 +85,8 @@ def files_of(job: Job, given: Input) -> Files | None:
     limits = job.settings.ingest
     own_part = mapping.model_dump_json(exclude={"events", "customers"})
     limited = limits.model_dump_json(exclude={"gone_files"})
-    read_with = f"{own_part} {given.source.time_zone} {limited}"
+    clock = f"{given.source.time_zone} {given.source.day_starts_at}"
+    read_with = f"{own_part} {clock} {limited}"
     mapping_hash = hashlib.sha256(read_with.encode()).hexdigest()[:16]
     columns = ("file", "bytes", F.unix_micros("modified_at").alias("modified"), "mapping")
     listed = listing.withColumn("mapping", F.lit(mapping_hash)).select(*columns).collect()

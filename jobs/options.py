@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.settings import Settings, load_settings
+from features.calendar import Clock
 from jobs.console import say
 from jobs.session import spark_session
 from lake.store import Lake
@@ -43,7 +44,7 @@ AsOf = Annotated[
     datetime | None,
     typer.Option(
         "--as-of",
-        formats=["%Y-%m-%d"],
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
         metavar="DATE",
         help="Today is this day: nothing from it on is used.  [default: the day after the log]",
     ),
@@ -81,10 +82,16 @@ def open_job(env: str, overrides: list[str] | None, lake_dir: str | None) -> Job
     return Job(spark, lake, settings)
 
 
+def clock(job: Job, table: str = "transactions") -> Clock:
+    """Where and when the days of an ingested table begin."""
+    known = job.lake.properties(table)
+    return Clock(known.get("time_zone", "UTC"), known.get("day_starts_at", "00:00"))
+
+
 def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
     """The span of the ingested log with `as_of`, by default the day after its last day.
 
-    Raises InputError when `as_of` lies outside the log.
+    Raises InputError when `as_of` lies outside the log, or has a time at which no day begins.
     """
     day = as_of.date() if isinstance(as_of, datetime) else as_of
     # Only what is known at the start of `as_of`: lines from that day on may not move the end.
@@ -94,6 +101,7 @@ def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
         F.max("ordered_on").alias("last"),
         F.max(F.when(known, F.col("ordered_on"))).alias("last_known"),
     )
+    _check_time(as_of, clock(job))
     first, last, last_known = days.collect()[0]
     if first is None:
         raise InputError(f"the table transactions in {job.lake.location} has no rows")
@@ -108,3 +116,11 @@ def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
     if day > last + timedelta(1):
         say(f"note: the log ends {last}, {(day - last).days - 1} days before as_of {day}")
     return LogSpan(first, last_known, day)
+
+
+def _check_time(as_of: datetime | date | None, days: Clock) -> None:
+    if isinstance(as_of, datetime) and f"{as_of:%H:%M}" not in ("00:00", days.day_starts_at):
+        raise InputError(
+            f"--as-of {as_of:%Y-%m-%dT%H:%M}: the days of this log begin at {days.day_starts_at}; "
+            "say that time or none, or change day_starts_at in the source file and ingest again"
+        )

@@ -150,7 +150,7 @@ def mapped(
     types = {field.name: field.dataType for field in parsed.schema.fields}
     moments = {name: _timestamp(name, types[name]) for name in rules.days}
     raw = {f"_raw_{name}": F.col(name).cast("string") for name in rules.days}
-    days = {day: F.to_date(name) for name, day in rules.days.items()}
+    days = {day: _day(name, source.day_starts_at) for name, day in rules.days.items()}
     typed = rules.typed(parsed.withColumns({**moments, **raw}).withColumns(days), mapping)
     duplicate = _is_repeat() if mapping.exact_duplicates == "refuse" else F.lit(False)
     checks = [
@@ -175,6 +175,16 @@ def _timestamp(name: str, found: DataType) -> Column:
     if isinstance(found, StringType):
         moment = F.when(moment.rlike(_STARTS_WITH_DAY), moment)
     return moment.try_cast("timestamp")
+
+
+def _day(moment: str, starts_at: str) -> Column:
+    """The business day: the date that the clocks would show if they were turned back by the time
+    at which days begin.
+    """
+    if starts_at == "00:00":
+        return F.to_date(moment)
+    hours = F.make_dt_interval(hours=F.lit(int(starts_at[:2])))
+    return F.to_date(F.col(moment).cast("timestamp_ntz") - hours)
 
 
 def _reasons(checks: Sequence[Check]) -> Column:

@@ -33,8 +33,10 @@ def moment(text: str | dt.datetime) -> dt.datetime:
     return local.replace(tzinfo=ZONE).astimezone(dt.timezone.utc)
 
 
-def day_of(at: dt.datetime) -> dt.date:
-    return at.astimezone(ZONE).date()
+def day_of(at: dt.datetime, starts_at: dt.time = dt.time()) -> dt.date:
+    """The date on which the business day of a moment began."""
+    local = at.astimezone(ZONE)
+    return local.date() - dt.timedelta(local.time() < starts_at)
 
 
 def event(
@@ -80,6 +82,17 @@ def person(
     }
 
 
+def recut(rows: Sequence[Row], starts_at: dt.time) -> list[Row]:
+    """The events or the people with the days of a business whose days begin at another time."""
+    days = {"happened_at": "happened_on", "valid_from": "valid_from_day"} | {
+        "valid_until": "valid_until_day"
+    }
+    return [
+        row | {day: at and day_of(at, starts_at) for n, day in days.items() if (at := row.get(n))}
+        for row in rows
+    ]
+
+
 def frame(spark: Any, rows: Sequence[Row], schema: str) -> Any:
     """The rows as the engine gets them."""
     return spark.createDataFrame([tuple(row.values()) for row in rows], schema)
@@ -92,6 +105,7 @@ def features(
     as_ofs: Iterable[dt.date],
     windows: Sequence[int],
     counted: Vocabulary,
+    starts_at: dt.time = dt.time(),
 ) -> dict[tuple[str, dt.date], Row]:
     """Every feature that needs events or customers, of everybody with an order before as_of."""
     purchases = [entry for entry in lines if entry["kind"] == "purchase"]
@@ -103,8 +117,8 @@ def features(
                 own = [e for e in events if e["customer_id"] == customer]
                 rows = [p for p in people if p["customer_id"] == customer]
                 snapshots[customer, as_of] = {
-                    **_of_events(own, ordered_on, as_of, windows, counted),
-                    **_of_people(rows, as_of),
+                    **_of_events(own, ordered_on, as_of, windows, counted, starts_at),
+                    **_of_people(rows, as_of, starts_at),
                 }
     return snapshots
 
@@ -115,18 +129,18 @@ def _of_events(
     as_of: dt.date,
     windows: Sequence[int],
     counted: Vocabulary,
+    starts_at: dt.time,
 ) -> Row:
-    start = moment(dt.datetime.combine(as_of, dt.time()))
+    start = moment(dt.datetime.combine(as_of, starts_at))
     past = [e for e in own if e["happened_at"] < start]
     row: Row = {}
     for name, days in [*[(f"{w}d", w) for w in windows], ("lifetime", 10**5)]:
-        first = as_of - dt.timedelta(days)
-        inside = [e for e in past if day_of(e["happened_at"]) >= first]
-        cart_days = {day_of(e["happened_at"]) for e in inside if e["kind"] == "cart"}
+        first = moment(dt.datetime.combine(as_of - dt.timedelta(days), starts_at))
+        inside = [e for e in past if e["happened_at"] >= first]
+        on = [(day_of(e["happened_at"], starts_at), e) for e in inside]
+        cart_days = {day for day, e in on if e["kind"] == "cart"}
         row[f"events_{name}"] = len(inside)
-        row[f"sessions_{name}"] = len(
-            {(day_of(e["happened_at"]), e["session_id"]) for e in inside if e["session_id"]}
-        )
+        row[f"sessions_{name}"] = len({(d, e["session_id"]) for d, e in on if e["session_id"]})
         if "cart" in counted.kinds:
             row[f"cart_days_without_order_{name}"] = len(cart_days - ordered_on)
         for kind in counted.kinds:
@@ -139,8 +153,8 @@ def _of_events(
     return row
 
 
-def _of_people(rows: list[Person], as_of: dt.date) -> Row:
-    start = moment(dt.datetime.combine(as_of, dt.time()))
+def _of_people(rows: list[Person], as_of: dt.date, starts_at: dt.time) -> Row:
+    start = moment(dt.datetime.combine(as_of, starts_at))
     holding = [
         p
         for p in rows

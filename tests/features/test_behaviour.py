@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
+from features.calendar import Clock
 from features.catalogue import catalogue
 from features.customer_days import customer_days
 from features.event_days import Vocabulary, event_days
@@ -29,11 +30,13 @@ from tests.features.behaviour_oracle import (
     person,
     random_events,
     random_people,
+    recut,
 )
 from tests.features.oracle import Line, Row, line, random_log, transactions
 from tests.features.test_windows import configured
 
 WINDOWS = (7, 30)
+CLOCK = Clock(ZONE.key)
 COUNTED = Vocabulary(("view", "cart"), ("email", "paid"))
 TODAY = dt.date(2021, 6, 30)
 AS_OFS = (dt.date(2021, 3, 14), dt.date(2021, 3, 15), TODAY, dt.date(2021, 7, 1))
@@ -47,13 +50,14 @@ def engine(
     as_ofs: Sequence[dt.date] = AS_OFS,
     windows: tuple[int, ...] = WINDOWS,
     counted: Vocabulary = COUNTED,
+    clock: Clock = CLOCK,
 ) -> dict[tuple[str, dt.date], Row]:
     """What the engine under test makes of them, by customer and as-of date."""
     names = {f.name for f in catalogue(windows, 30, counted, customers=True) if f.needs}
     log_start = min(entry["ordered_on"] for entry in lines)
     made = customer_features(
         customer_days(transactions(spark, lines)),
-        Snapshots(tuple(as_ofs), windows, 30, log_start, None, counted, ZONE.key),
+        Snapshots(tuple(as_ofs), windows, 30, log_start, None, counted, clock),
         names,
         event_days=event_days(frame(spark, events, EVENT_SCHEMA), counted),
         customers=frame(spark, people, CUSTOMER_SCHEMA),
@@ -155,6 +159,13 @@ def test_hours_are_those_that_passed_and_not_those_that_the_clocks_show(found):
     assert of(found, "edges", hours) == [pytest.approx(1e-6 / 3600)]
 
 
+def test_an_hour_before_the_time_at_which_days_begin_is_an_hour(spark):
+    events = recut([event("a", "2021-06-30 13:00"), event("a", "2021-06-30 14:00")], dt.time(14))
+    clock = Clock(ZONE.key, "14:00")
+    found = engine(spark, [line("a", "2021-01-01")], events, [], clock=clock)
+    assert of(found, "a", "events_7d", "hours_since_last_event") == [1, 1.0]
+
+
 def test_what_changes_on_as_of_is_not_known_at_its_start(found):
     tomorrow = dt.date(2021, 7, 1)
     assert of(found, "moved", "location") == ["York"]
@@ -229,6 +240,17 @@ def test_every_feature_agrees_with_the_oracle(spark, seed, windows):
     assert_equal(found, oracle.features(lines, events, people, as_ofs, windows, COUNTED))
 
 
+def test_where_days_begin_at_another_hour_every_window_begins_and_ends_then(spark):
+    lines, events, people, as_ofs = random_shop(Random(9), WINDOWS)
+    # 2021-03-14 has no hour from 02:00, and 2021-11-07 has that from 01:00 twice.
+    for starts_at in (dt.time(1), dt.time(2), dt.time(17)):
+        acts, rows = recut(events, starts_at), recut(people, starts_at)
+        clock = Clock(ZONE.key, f"{starts_at:%H:%M}")
+        found = engine(spark, lines, acts, rows, as_ofs, clock=clock)
+        expected = oracle.features(lines, acts, rows, as_ofs, WINDOWS, COUNTED, starts_at)
+        assert_equal(found, expected)
+
+
 def random_shop(random: Random, windows: Sequence[int]):
     # The clocks change on 2021-03-14 and 2021-11-07.
     start = random.choice([dt.date(2021, 3, 13), dt.date(2021, 11, 6)])
@@ -243,7 +265,7 @@ def random_shop(random: Random, windows: Sequence[int]):
 def test_the_features_of_the_log_are_as_without_events_and_customers(spark):
     lines, events, people, as_ofs = random_shop(Random(7), WINDOWS)
     days = customer_days(transactions(spark, lines))
-    snapshots = Snapshots(tuple(as_ofs), WINDOWS, 30, dt.date(2018, 1, 1), "US", COUNTED, ZONE.key)
+    snapshots = Snapshots(tuple(as_ofs), WINDOWS, 30, dt.date(2018, 1, 1), "US", COUNTED, CLOCK)
     alone = customer_features(days, snapshots)
     beside = customer_features(
         days,
@@ -277,7 +299,7 @@ def exchanges_of(frame: DataFrame) -> list[str]:
 
 def test_each_log_is_exchanged_once_and_the_stored_tables_together_once(spark):
     lines, events, people, as_ofs = random_shop(Random(3), WINDOWS)
-    snapshots = Snapshots(tuple(as_ofs), WINDOWS, 30, dt.date(2018, 1, 1), "US", COUNTED, ZONE.key)
+    snapshots = Snapshots(tuple(as_ofs), WINDOWS, 30, dt.date(2018, 1, 1), "US", COUNTED, CLOCK)
     days = customer_days(transactions(spark, lines))
     seen = event_days(frame(spark, events, EVENT_SCHEMA), COUNTED)
     from_logs = exchanges_of(customer_features(days, snapshots, event_days=seen))

@@ -148,3 +148,20 @@ def test_exact_duplicates_may_be_refused(ingest: Ingest) -> None:
     kept, (row,) = ingest(EVENTS, line, line, source=source)
     assert len(kept) == 1
     assert row.reasons == ["an exact duplicate of another row"]
+
+
+def test_days_begin_at_the_time_that_the_source_says(ingest: Ingest) -> None:
+    source = SOURCE.replace("currency", 'day_starts_at: "02:00"\ncurrency')
+    rows, _ = ingest(
+        EVENTS,
+        "a,2024-02-29 01:59:59,view,,",
+        "a,2024-02-29 02:00:00,view,,",
+        "a,2024-01-01T06:59:59Z,view,,",  # 01:59:59 in New York
+        "a,2024-03-10 03:00:00,view,,",  # on that day the clocks go from 02:00 to 03:00
+        "a,2024-03-10 01:59:59,view,,",
+        "a,2024-11-03T06:15:00Z,view,,",  # the second 01:15 of that day
+        source=source,
+    )
+    assert [row.happened_on.isoformat() for row in rows] == [
+        *("2024-02-28", "2024-02-29", "2023-12-31", "2024-03-10", "2024-03-09", "2024-11-02"),
+    ]
