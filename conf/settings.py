@@ -1,6 +1,7 @@
 """The settings of every step: `base.yml`, then `ENV.yml`, then `--set section.key=value`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
 
@@ -93,14 +94,53 @@ class FeatureSettings(Strict):
     custom: tuple[CustomFeature, ...] = ()
 
 
+@dataclass(frozen=True)
+class Horizon:
+    """What labels, models and scores are keyed by: the days of the label window; or 0, and its
+    hours.
+    """
+
+    days: int
+    hours: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The predicate of the rows with this key."""
+        hours = "" if self.hours is None else f" AND horizon_hours = {self.hours}"
+        return f"horizon_days = {self.days}{hours}"
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.days} days" if self.hours is None else f"{self.hours} hours"
+
+
 class SnapshotSettings(Strict):
-    """The as-of dates that train, and whom they look at."""
+    """The as-of dates that train, and whom they look at.
+
+    Where the horizon is given in hours, `horizon_days` is the days that it reaches into at most.
+    """
 
     horizon_days: int = Field(ge=1, le=365)
+    horizon_hours: Annotated[int, Field(ge=1, le=364 * 24)] | None = None
     step_days: PositiveInt
     count: PositiveInt
     min_history_days: int = Field(ge=0)
     active_within_days: PositiveInt | None = None
+
+    @property
+    def horizon(self) -> Horizon:
+        """The key of the label window."""
+        hours = self.horizon_hours
+        return Horizon(self.horizon_days) if hours is None else Horizon(0, hours)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _days_of_hours(cls, values: object) -> object:
+        hours = values.get("horizon_hours") if isinstance(values, dict) else None
+        if not isinstance(values, dict) or not isinstance(hours, int):
+            return values
+        # A day on which the clocks change has an hour more, or one less.
+        return {**values, "horizon_days": hours // 24 + 1}
 
 
 class TrainingSettings(Strict):

@@ -22,7 +22,7 @@ from features.increments import (
     remember_customers,
     update_customer_days,
 )
-from features.labels import labels, matured
+from features.labels import labels, labels_in_hours, matured
 from features.snapshots import training_dates
 from features.windows import Snapshots, made_features
 from jobs.console import console, handled, say, show, step
@@ -94,13 +94,22 @@ def build_features(
         _build(job, span, known, columns, part)
         if len(missing) > chunk:
             say(f"{start + len(part)} of {len(missing)} dates: {part[0]} .. {part[-1]}")
-    horizon = job.settings.snapshots.horizon_days
-    labelled = matured(dates, horizon, span.end)
-    if labelled:
-        where = f"{dated('as_of', labelled)} AND horizon_days = {horizon}"
-        job.lake.replace(LABELS, labels(days, labelled, horizon), where)
+    _label(job, known, matured(dates, job.settings.snapshots.horizon_days, span.end))
     count = job.lake.read("features").where(F.col("as_of").isin(dates)).count()
     return Built(count, dates, len(columns), missing)
+
+
+def _label(job: Job, known: Known, dates: list[date]) -> None:
+    if not dates:
+        return
+    wanted, days = job.settings.snapshots, known.customer_days
+    if wanted.horizon_hours is None:
+        made = labels(days, dates, wanted.horizon_days)
+    else:
+        starts = {day: clock(job).start(day) for day in dates}
+        made = labels_in_hours(days, known.lines, starts, wanted.horizon_hours)
+    job.lake.complete(LABELS)
+    job.lake.replace(LABELS, made, f"{dated('as_of', dates)} AND {wanted.horizon.where}")
 
 
 def _follow_logs(job: Job, span: LogSpan) -> None:

@@ -16,7 +16,7 @@ from models.scoring import scores
 
 def score(job: Job, as_of: date) -> None:
     """Write the scores of `as_of`, in the place of those written for it before."""
-    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.scoring
+    horizon, wanted = job.settings.snapshots.horizon, job.settings.scoring
     model = champion(job.lake, as_of, horizon)
     features = job.lake.read("features").where(F.col("as_of") == F.lit(as_of))
     if wanted.active_within_days is not None:
@@ -30,11 +30,13 @@ def score(job: Job, as_of: date) -> None:
     scored = scores(
         features,
         model,
-        horizon_days=horizon,
+        horizon_days=horizon.days,
+        horizon_hours=horizon.hours,
         high_deciles=wanted.high_deciles,
         medium_deciles=wanted.medium_deciles,
     )
-    where = f"as_of = DATE'{as_of}' AND horizon_days = {horizon}"
+    where = f"as_of = DATE'{as_of}' AND {horizon.where}"
+    job.lake.complete(SCORES)
     job.lake.replace(SCORES, scored, where)
     history = job.lake.read("scores")
     latest = history.agg(F.max("as_of")).collect()[0][0]

@@ -14,7 +14,7 @@ from features.snapshots import tuning_dates
 from jobs.build_features import dates_to_train, feature_columns, made_with
 from jobs.console import bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
-from lake.contracts import EVALUATIONS
+from lake.contracts import EVALUATIONS, LABELS
 from models import training
 from models.registry import register
 from models.training import Evaluation, TrainingResult, training_snapshots
@@ -65,7 +65,8 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
             f"the table features was built with other settings ({', '.join(differing)}) than those "
             "of now: run `repurchase build-features` again"
         )
-    labels = job.lake.read("labels").where(F.col("horizon_days") == wanted.horizon_days)
+    job.lake.complete(LABELS)
+    labels = job.lake.read("labels").where(wanted.horizon.where)
     snapshots = training_snapshots(features, labels, dates, wanted.active_within_days)
     _check_dates(snapshots, dates)
     columns = feature_columns(job)
@@ -79,17 +80,19 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
         result.champion,
         version=version,
         trained_for=span.as_of,
-        horizon_days=wanted.horizon_days,
+        horizon=wanted.horizon,
         settings=job.settings.model_dump_json(),
         data_versions={t: job.lake.version(t) for t in READ if job.lake.exists(t)},
         folder=job.settings.lake.models_path or job.lake.folder("saved_models"),
     )
+    horizon = wanted.horizon
     rows = [
-        (evaluation.name, held_out, wanted.horizon_days, metric, value, version)
+        (evaluation.name, held_out, horizon.days, metric, value, version, horizon.hours)
         for evaluation in result.evaluations
         for metric, value in _metrics(evaluation).items()
     ]
-    where = f"as_of = DATE'{held_out}' AND horizon_days = {wanted.horizon_days}"
+    where = f"as_of = DATE'{held_out}' AND {horizon.where}"
+    job.lake.complete(EVALUATIONS)
     job.lake.replace(EVALUATIONS, job.spark.createDataFrame(rows, EVALUATIONS.schema), where)
     return result
 

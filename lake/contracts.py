@@ -60,6 +60,11 @@ class Table:
 CUSTOMER = Column("customer_id", "string", "The customer, as the source writes it")
 AS_OF = Column("as_of", "date", "The business day at whose start the customer is looked at")
 HORIZON = Column("horizon_days", "int", "Days of the label window [as_of, as_of + horizon_days)")
+HORIZON_HOURS = Column(
+    "horizon_hours",
+    "int",
+    "Hours of the label window from the start of as_of, where horizon_days is 0; else null",
+)
 
 TRANSACTIONS = Table(
     "transactions",
@@ -176,6 +181,7 @@ LABELS = Table(
         HORIZON,
         Column("repurchased", "boolean", "Whether the customer orders in the label window"),
         Column("matured_on", "date", "The first day after the label window"),
+        HORIZON_HOURS,
     ),
     partitioned_by=("as_of",),
 )
@@ -198,6 +204,7 @@ SCORES = Table(
         Column("model_name", "string", "The champion that scored"),
         Column("model_version", "string", "Its version, see the table models"),
         Column("scored_at", "timestamp", "When the score was written"),
+        HORIZON_HOURS,
     ),
     partitioned_by=("as_of",),
 )
@@ -214,6 +221,7 @@ EVALUATIONS = Table(
         Column("metric", "string", "The metric; cv_ in front: cross-validated, else held out"),
         Column("value", "double", "Its value"),
         Column("model_version", "string", "The version of the champion chosen from this run"),
+        HORIZON_HOURS,
     ),
     partitioned_by=("as_of",),
 )
@@ -233,6 +241,7 @@ MODELS = Table(
         Column("settings", "string", "JSON: every setting of the run"),
         Column("data_versions", "map<string,bigint>", "The Delta version of every table read"),
         Column("importances", "map<string,double>", "Each feature's share of the importance"),
+        HORIZON_HOURS,
     ),
     partitioned_by=(),
 )

@@ -8,6 +8,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
+from conf.settings import Horizon
 from lake.contracts import MODELS
 from lake.store import Lake
 from models.calibration import Calibration
@@ -33,7 +34,7 @@ def register(
     *,
     version: str,
     trained_for: date,
-    horizon_days: int,
+    horizon: Horizon,
     settings: str,
     data_versions: dict[str, int],
     folder: str,
@@ -45,7 +46,7 @@ def register(
         version,
         champion.name,
         trained_for,
-        horizon_days,
+        horizon.days,
         path,
         champion.threshold,
         json.dumps({**asdict(champion.calibration), "parameters": champion.parameters}),
@@ -53,20 +54,22 @@ def register(
         settings,
         data_versions,
         champion.importances,
+        horizon.hours,
     )
     frame = lake.spark.createDataFrame([row], MODELS.schema)
-    where = f"trained_for = DATE'{trained_for}' AND horizon_days = {horizon_days}"
+    where = f"trained_for = DATE'{trained_for}' AND {horizon.where}"
+    lake.complete(MODELS)
     lake.replace(MODELS, frame, where)
 
 
-def champion(lake: Lake, as_of: date, horizon_days: int) -> Registered:
+def champion(lake: Lake, as_of: date, horizon: Horizon) -> Registered:
     """The latest champion that was trained for `as_of` or before, for this horizon.
 
     Raises InputError when there is none.
     """
     rows = (
         lake.read("models")
-        .where((F.col("trained_for") <= F.lit(as_of)) & (F.col("horizon_days") == horizon_days))
+        .where((F.col("trained_for") <= F.lit(as_of)) & F.expr(horizon.where))
         .orderBy(F.desc("trained_for"))
         .limit(1)
         .collect()
@@ -74,7 +77,7 @@ def champion(lake: Lake, as_of: date, horizon_days: int) -> Registered:
     if not rows:
         raise InputError(
             f"no model in {lake.location} was trained for {as_of} or before with a horizon of "
-            f"{horizon_days} days: run `repurchase train --as-of {as_of}` first"
+            f"{horizon}: run `repurchase train --as-of {as_of}` first"
         )
     row = rows[0]
     fitted = json.loads(row["calibration"])

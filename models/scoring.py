@@ -15,6 +15,7 @@ def scores(
     model: Registered,
     *,
     horizon_days: int,
+    horizon_hours: int | None = None,
     high_deciles: int,
     medium_deciles: int,
 ) -> DataFrame:
@@ -45,4 +46,5 @@ def scores(
         F.lit(model.name).alias("model_name"),
         F.lit(model.version).alias("model_version"),
         F.current_timestamp().alias("scored_at"),
+        F.lit(horizon_hours).cast("int").alias("horizon_hours"),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from conf.errors import ConfigurationError
 from conf.loading import shipped_names
-from conf.settings import Settings, load_settings
+from conf.settings import Horizon, Settings, load_settings
 
 
 @pytest.fixture
@@ -153,3 +153,21 @@ def test_a_shipped_file_is_found_by_name_and_by_path_from_anywhere(
 def test_the_settings_of_a_run_can_be_kept_and_read_again() -> None:
     settings = load_settings("demo")
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(("hours", "days"), [(1, 1), (23, 1), (24, 2), (36, 2), (8736, 365)])
+def test_a_horizon_in_hours_has_the_days_that_it_can_reach_into(hours: int, days: int) -> None:
+    wanted = load_settings("base", [f"snapshots.horizon_hours={hours}"]).snapshots
+    assert (wanted.horizon_days, wanted.horizon) == (days, Horizon(0, hours))
+    assert wanted.horizon.where == f"horizon_days = 0 AND horizon_hours = {hours}"
+
+
+def test_a_horizon_in_days_is_keyed_by_them_alone() -> None:
+    wanted = load_settings("base").snapshots
+    assert (wanted.horizon, wanted.horizon.where) == (Horizon(30), "horizon_days = 30")
+
+
+@pytest.mark.parametrize("hours", ["0", "8737", "1.5", "many"])
+def test_hours_are_whole_and_of_less_than_a_year(hours: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"snapshots\.horizon_hours"):
+        load_settings("base", [f"snapshots.horizon_hours={hours}"])

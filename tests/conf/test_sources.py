@@ -64,6 +64,11 @@ def test_a_required_key_is_missed_by_name(written, key: str) -> None:
         (("name: mine", "name: mine\ncountry: UKK"), "not a country of the package holidays"),
         (("name: mine", "name: mine\nexact_duplicates: drop"), "'keep' or 'refuse'"),
         (("name: mine", "name: mine\nreader: {options: {header: null}}"), "reader.options.header"),
+        (("name: mine", "name: mine\nday_starts_at: 14:00"), "YAML reads this as 840; put it in"),
+        (
+            ("name: mine", "name: mine\nday_starts_at: '14:30'"),
+            "day_starts_at: String should match",
+        ),
         (("name: mine", "name: ''"), "name: String should have at least 1 character"),
         (("name: mine", "name: ["), "not valid YAML"),
     ],

@@ -2,13 +2,15 @@
 
 import datetime as dt
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from features.calendar import Clock
 from features.customer_days import customer_days
-from features.labels import labels, matured
+from features.labels import labels, labels_in_hours, matured
 from tests.features import oracle
 from tests.features.oracle import line, random_log, transactions
 
@@ -134,3 +136,54 @@ def test_every_label_agrees_with_the_oracle(spark, seed, horizon):
     lines = random_log(random, 60, as_ofs, (7, 365), horizon)
     lines += random_log(random, 60, [d + dt.timedelta(horizon) for d in as_ofs], (7,), horizon)
     assert engine(spark, lines, as_ofs, horizon) == oracle.labels(lines, as_ofs, horizon)
+
+
+CLOCK = Clock("America/New_York", "14:00")
+# In 2021 the clocks of New York skip the hour from 02:00 on 14 March.
+SPRING = dt.date(2021, 3, 13)
+
+
+def timed(spark, *orders: tuple[str, str, str]):
+    """Lines with a time of New York's clocks: the log's customer-days and its lines."""
+    zone = ZoneInfo(CLOCK.time_zone)
+    rows = [
+        (customer, kind, dt.datetime.fromisoformat(at).replace(tzinfo=zone))
+        for customer, kind, at in orders
+    ]
+    lines = spark.createDataFrame(rows, "customer_id string, kind string, ordered_at timestamp")
+    days = [
+        (customer, at.date() - dt.timedelta(at.time() < dt.time(14)), int(kind == "purchase"))
+        for customer, kind, at in rows
+    ]
+    return spark.createDataFrame(days, "customer_id string, day date, orders int"), lines
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        (1, {"at the start"}),
+        (12, {"at the start", "within 12 hours"}),
+        (13, {"at the start", "within 12 hours", "after the skipped hour"}),
+        (24, {"at the start", "within 12 hours", "after the skipped hour", "next day"}),
+    ],
+)
+def test_hours_are_counted_from_the_time_at_which_the_day_begins(spark, hours, expected):
+    orders = [
+        ("at the start", "purchase", "2021-03-13 14:00"),
+        ("before the start", "purchase", "2021-03-13 13:59:59"),
+        ("within 12 hours", "purchase", "2021-03-14 01:59:59"),
+        ("after the skipped hour", "purchase", "2021-03-14 03:00"),  # 12 hours have passed
+        ("next day", "purchase", "2021-03-14 14:59:59"),
+        ("too late", "purchase", "2021-03-14 15:00"),
+        ("returns", "return", "2021-03-13 15:00"),
+    ]
+    known = [(customer, "purchase", "2021-03-01 10:00") for customer, _, _ in orders]
+    days, lines = timed(spark, *known, *orders, ("stranger", "purchase", "2021-03-13 15:00"))
+    made = labels_in_hours(days, lines, {SPRING: CLOCK.start(SPRING)}, hours).collect()
+    assert {row.customer_id for row in made} == {customer for customer, _, _ in orders}
+    assert {row.customer_id for row in made if row.repurchased} == expected
+    assert {(row.horizon_days, row.horizon_hours) for row in made} == {(0, hours)}
+    (matured_on,) = {row.matured_on for row in made}
+    # 24 hours from the 13th reach an hour into the 14th, which begins after 23.
+    assert matured_on == dt.date(2021, 3, 14 if hours < 24 else 15)
+    assert CLOCK.start(SPRING) + dt.timedelta(hours=hours) <= CLOCK.start(matured_on)

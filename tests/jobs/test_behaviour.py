@@ -271,3 +271,46 @@ def test_the_command_takes_all_three_and_says_what_came(
     only = called(*paths)
     assert "Transactions" not in only
     assert "0 files are new or changed" in only
+
+
+@pytest.mark.slow
+def test_where_days_begin_in_the_afternoon_as_of_is_that_time_and_labels_may_be_in_hours(
+    shop: Shop,
+) -> None:
+    """c0 orders every day at noon, c1 every day at 15:00, c2 once."""
+    days = [START + dt.timedelta(n) for n in range(60)]
+    rows = [f"c0,{day} 12:00:00,5\n" for day in days] + [f"c1,{day} 15:00:00,5\n" for day in days]
+    shop.write("log", "who,day,money\n" + "".join(rows) + f"c2,{days[3]} 09:00:00,5\n")
+    job = shop.job("lake")
+    shop.ingest(job)
+    shop.maps(SOURCE.replace("currency", 'day_starts_at: "14:00"\ncurrency'))
+    shop.ingest(job, "log")
+    with pytest.raises(InputError, match="the days of the table events begin elsewhere or at ano"):
+        build_features(job, log_span(job, None), DAYS)
+    shop.ingest(job, "events", "customers")
+    first = job.lake.read("transactions").where("customer_id = 'c0'").orderBy("ordered_at").first()
+    assert first.ordered_on == START - dt.timedelta(1)
+
+    at = dt.datetime.combine(DAYS[2], dt.time(14))
+    span = log_span(job, at)
+    assert span == log_span(job, DAYS[2])
+    with pytest.raises(InputError, match=f"--as-of {DAYS[2]}T15:00: the days of this log begin at"):
+        log_span(job, at.replace(hour=15))
+    in_hours = ["snapshots.horizon_hours=6", "features.windows=[7, 30]"]
+    hourly = Job(job.spark, job.lake, load_settings("local", in_hours))
+    daily = Job(
+        job.spark, job.lake, load_settings("local", ["snapshots.horizon_days=1", in_hours[1]])
+    )
+    for one in (hourly, daily):
+        build_features(one, span, DAYS[:2])
+    found = {
+        (r.customer_id, r.as_of, r.horizon_days, r.horizon_hours): r.repurchased
+        for r in job.lake.read("labels").collect()
+    }
+    # Within 6 hours of 14:00 is 15:00; within the day from 14:00 is noon as well.
+    for day in DAYS[:2]:
+        assert [found[f"c{n}", day, 0, 6] for n in range(3)] == [False, True, False]
+        assert [found[f"c{n}", day, 1, None] for n in range(3)] == [True, True, False]
+    row = job.lake.read("features").where(f"customer_id = 'c1' and as_of = '{DAYS[0]}'").first()
+    # The events are at noon: the last one two hours before 14:00.
+    assert (row.hours_since_last_event, row.orders_7d, row.recency_days) == (2.0, 7, 1)
