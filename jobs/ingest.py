@@ -227,7 +227,8 @@ def main(
     job = open_job(env, set_, lake)
     for rows in given:
         if check_only:
-            check(job, rows)
+            with step(f"Check {rows}"):
+                check(job, rows)
         else:
             with step(f"Ingest {rows}"):
                 result = ingest(job, loaded, rows.path, rows.table)
