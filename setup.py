@@ -21,6 +21,7 @@ setup(
         "pandas>=2.2,<3",
         "pyarrow>=18",
         "numpy>=1.26",
+        "scipy>=1.13",
         "pydantic>=2.10,<3",
         "omegaconf>=2.3,<3",
         "typer>=0.15,<1",
