@@ -82,13 +82,15 @@ class CustomFeature(Strict):
 
 
 class FeatureSettings(Strict):
-    """Windows in days before `as_of`; the calendar; how many dates a pass makes; which events
-    and traffic sources are counted by their names.
+    """Windows in days before `as_of`; the calendar; how many dates a pass makes; the share
+    of the customers to whom models are fitted; which events and traffic sources are counted by
+    their names.
     """
 
     windows: Annotated[tuple[int, ...], AfterValidator(_ascending)]
     country: Country = None
     dates_per_chunk: PositiveInt
+    fitted_share: Annotated[float, Field(gt=0, le=1)]
     event_kinds: Words
     traffic_sources: Words
     custom: tuple[CustomFeature, ...] = ()

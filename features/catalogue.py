@@ -293,6 +293,50 @@ LAST_YEAR = (
     ),
 )
 
+# Of models fitted to all customers before as_of; null where they cannot be.
+PREDICTIONS = (
+    Feature(
+        "alive_probability",
+        "double",
+        "Probability that the customer has not dropped out by as_of (MBG/NBD)",
+        "alive_probability",
+    ),
+    Feature(
+        "order_probability",
+        "double",
+        "Probability of an order in the {horizon} days from as_of, if orders come at random "
+        "(MBG/NBD)",
+        "order_probability",
+    ),
+    Feature(
+        "order_probability_regular",
+        "double",
+        "Probability of an order in the {horizon} days from as_of, if orders come at regular gaps "
+        "(MBG/CNBD-2)",
+        "order_probability_regular",
+    ),
+    Feature(
+        "expected_orders",
+        "double",
+        "Days with an order that are expected in the {horizon} days from as_of (MBG/NBD)",
+        "expected_orders",
+    ),
+    Feature(
+        "expected_order_value",
+        "double",
+        "Money expected to be spent on a day with an order (Gamma-Gamma); null if nothing was "
+        "spent",
+        "expected_order_value",
+    ),
+    Feature(
+        "expected_value_12m",
+        "double",
+        "Money expected to be spent in the 12 months from as_of, discounted by 1% a month "
+        "(MBG/NBD and Gamma-Gamma); null if nothing was spent",
+        "expected_value_12m",
+    ),
+)
+
 # Of the events: one column per window.
 EVENTS_WINDOWED = (
     Feature("events_{w}", "int", "Events of any kind {period}", "events_{w}"),
@@ -369,10 +413,12 @@ def catalogue(
     events: Vocabulary | None = None,
     *,
     customers: bool = False,
+    predictions: bool = False,
 ) -> list[Feature]:
     """Every feature for windows of these days and a label window of `horizon_days`.
 
-    Those of events are there if it is said what of them is counted, those of customers if asked.
+    Those of events are there if it is said what of them is counted, those of customers and
+    of models if asked.
     """
     windowed = _windowed(WINDOWED, windows)
     pairs = list(pairwise(windows))
@@ -410,7 +456,8 @@ def catalogue(
     of_log = [*windowed, *trends, *SNAPSHOT, *season, *profile, *history]
     of_events = _of_events(windows, events) if events else []
     of_customers = [replace(f, needs="customers") for f in ATTRIBUTES] if customers else []
-    return [*of_log, *of_events, *of_customers]
+    of_models = [_filled(f, horizon=str(horizon_days)) for f in PREDICTIONS] if predictions else []
+    return [*of_log, *of_models, *of_events, *of_customers]
 
 
 def event_families(counted: Vocabulary) -> list[Feature]:

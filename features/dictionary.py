@@ -31,7 +31,9 @@ def shipped() -> list[Feature]:
     settings = load_settings("base")
     wanted = settings.features
     counted = Vocabulary(wanted.event_kinds, wanted.traffic_sources)
-    return catalogue(wanted.windows, settings.snapshots.horizon_days, counted, customers=True)
+    return catalogue(
+        wanted.windows, settings.snapshots.horizon_days, counted, customers=True, predictions=True
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ This module knows numpy and Arrow only: Spark sends it to the workers as it is.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -115,11 +115,14 @@ class Fold:
     starts: Ints | None = None
     # Whether there are rows of customers.
     has_attributes: bool = False
+    # What models predict of the aggregates (see features.predictions).
+    predictions: Callable[[Mapping[str, Any], Ints], dict[str, Any]] | None = None
+    predicted_from: frozenset[str] = frozenset()
     _wanted: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Remember which aggregates the formulas are made of."""
-        wanted = frozenset[str]().union(*[formula.reads() for formula in self.formulas])
+        wanted = self.predicted_from.union(*[formula.reads() for formula in self.formulas])
         object.__setattr__(self, "_wanted", wanted)
 
     def schema(self) -> dict[str, str]:
@@ -171,6 +174,10 @@ class Fold:
         for days in _whole_customers(batches, customers):
             made = self._aggregates(days)
             as_numbers = _AsNumbers(made)
+            if self.predictions:
+                when = np.searchsorted(self.as_ofs, made["as_of"])
+                with np.errstate(all="ignore"):
+                    made |= self.predictions(as_numbers, when)
             as_of = pa.array(made["as_of"].astype(np.int32)).cast(pa.date32())
             features = [formula.column(made, as_numbers) for formula in self.formulas]
             yield pa.RecordBatch.from_arrays([made["customer_id"], as_of, *features], schema=schema)

@@ -16,16 +16,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from features import fold
+from features import fold, predictions, probabilistic
 from features.calendar import Calendar, Clock, numbered
 from features.catalogue import Feature, catalogue
 from features.event_days import Vocabulary
+from features.predictions import Predictions
 from lake.store import Made
 
 # Workers need numpy and Arrow, and no copy of this package.
-cloudpickle.register_pickle_by_value(fold)  # type: ignore[no-untyped-call]
-# Of customers' rows, in the order in which they decide between rows of one moment.
-ATTRIBUTES = ("birth_year", "gender", "location", "signed_up_on")
+for module in (fold, predictions, probabilistic):
+    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 # Of customers' rows, in the order in which they decide between rows of one moment.
 ATTRIBUTES = ("birth_year", "gender", "location", "signed_up_on")
 
@@ -44,7 +44,7 @@ class Snapshots:
     events: Vocabulary = field(default_factory=Vocabulary)
     clock: Clock = field(default_factory=Clock)
 
-    def fold(self, features: Sequence[Feature]) -> fold.Fold:
+    def fold(self, features: Sequence[Feature], predicted: Predictions | None = None) -> fold.Fold:
         """The fold that makes the features."""
         needed = {feature.needs for feature in features}
         # Of what lies before the log, the longest window counts weekends and holidays too.
@@ -62,6 +62,8 @@ class Snapshots:
             event_measures=self.events.measures if "events" in needed else (),
             starts=np.array([self.clock.start_micros(d) for d in sorted(self.as_ofs)], np.int64),
             has_attributes="customers" in needed,
+            predictions=predicted.__call__ if predicted else None,
+            predicted_from=predictions.READ if predicted else frozenset(),
         )
 
 
@@ -72,15 +74,21 @@ def customer_features(
     *,
     event_days: DataFrame | None = None,
     customers: DataFrame | None = None,
+    predicted: Predictions | None = None,
 ) -> DataFrame:
     """One row per customer and as-of date with an order before it: `customer_id`, `as_of` and
-    every feature of the catalogue, or those of these names; those of events and of customers' rows
-    where these are given.
+    every feature of the catalogue, or those of these names; those of events, of customers' rows
+    and of models where these are given.
 
     Whatever is dated on or after an as-of date has no influence on its rows.
     """
     return made_features(
-        customer_days, snapshots, names, event_days=event_days, customers=customers
+        customer_days,
+        snapshots,
+        names,
+        event_days=event_days,
+        customers=customers,
+        predicted=predicted,
     ).frame()
 
 
@@ -91,6 +99,7 @@ def made_features(
     *,
     event_days: DataFrame | None = None,
     customers: DataFrame | None = None,
+    predicted: Predictions | None = None,
 ) -> Made:
     """The rows of `customer_features`, to be handed to Spark or written by the workers."""
     features = [
@@ -100,10 +109,11 @@ def made_features(
             snapshots.horizon_days,
             None if event_days is None else snapshots.events,
             customers=customers is not None,
+            predictions=predicted is not None,
         )
         if names is None or feature.name in names
     ]
-    folded = snapshots.fold(features)
+    folded = snapshots.fold(features, predicted)
     history = _history(customer_days, event_days, customers)
     known = history.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
     # Of the rows of one customer and day, those of customers have an order, by their moment.

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from features.catalogue import Feature, catalogue
 from features.custom import custom_columns, custom_features
+from features.customer_base import CUSTOMER_BASE, fitted_customer_base, predictions
 from features.event_days import Vocabulary
 from features.increments import (
     ORDERS,
@@ -138,6 +139,9 @@ def _follow_logs(job: Job, span: LogSpan) -> None:
 def _build(
     job: Job, span: LogSpan, known: Known, columns: Sequence[Column], dates: list[date]
 ) -> None:
+    share = job.settings.features.fitted_share
+    base = fitted_customer_base(known.customer_days, _snapshots(job, span, dates), share)
+    job.lake.replace(CUSTOMER_BASE, base, dated("as_of", dates))
     table = FEATURES.with_columns(columns)
     if job.settings.features.custom:
         frame = features_at(job, span, known, dates)
@@ -182,18 +186,29 @@ def features_at(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) ->
 
 
 def _made(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> Made:
-    horizon, wanted = job.settings.snapshots.horizon_days, job.settings.features
-    snapshots = Snapshots(
+    """The features of the catalogue; those of models by what is fitted for the dates."""
+    fitted = None
+    if job.lake.exists("customer_base"):
+        base = job.lake.read("customer_base").where(F.col("as_of").isin(list(dates)))
+        fitted = predictions(base, dates, job.settings.snapshots.horizon_days)
+    return made_features(
+        known.customer_days,
+        _snapshots(job, span, dates),
+        event_days=known.event_days,
+        customers=known.customers,
+        predicted=fitted,
+    )
+
+
+def _snapshots(job: Job, span: LogSpan, dates: Sequence[date]) -> Snapshots:
+    return Snapshots(
         tuple(dates),
-        wanted.windows,
-        horizon,
+        job.settings.features.windows,
+        job.settings.snapshots.horizon_days,
         span.first,
         country(job),
         counted_events(job) or Vocabulary(),
         clock(job),
-    )
-    return made_features(
-        known.customer_days, snapshots, event_days=known.event_days, customers=known.customers
     )
 
 
@@ -204,6 +219,7 @@ def known_features(job: Job) -> list[Feature]:
         job.settings.snapshots.horizon_days,
         counted_events(job),
         customers=job.lake.exists("customers"),
+        predictions=True,
     )
 
 
@@ -242,6 +258,7 @@ def made_with(job: Job) -> dict[str, str]:
         "windows": " ".join(str(days) for days in job.settings.features.windows),
         "horizon_days": str(job.settings.snapshots.horizon_days),
         "custom": json.dumps([feature.model_dump() for feature in job.settings.features.custom]),
+        "fitted_share": str(job.settings.features.fitted_share),
         **({"events": " ".join(counted.measures)} if counted else {}),
         **({"customers": "true"} if job.lake.exists("customers") else {}),
     }

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated
 
 import typer
@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.loading import closest
+from features.catalogue import PREDICTIONS
 from features.customer_days import customer_days
 from features.event_days import event_days
 from jobs.build_features import (
@@ -26,6 +27,9 @@ from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span,
 MOST_LINES = 200
 # Features that look at the calendar or at the log as a whole, and at no line of the customer.
 CALENDAR = ("horizon_", "as_of_month", "history_shorter_")
+
+
+_PREDICTED = {feature.name for feature in PREDICTIONS}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
             "`repurchase features list` shows them"
         )
     known = _of_customer(job, span, customer)
+    if feature in _PREDICTED and not _is_fitted(job, span.as_of):
+        raise InputError(
+            f"--feature {feature}: no model is fitted for {span.as_of}; do it by "
+            f"`repurchase build-features --from {span.as_of} --to {span.as_of}`"
+        )
     made = features_at(job, span, known, [span.as_of])
     rows = made.select(F.col(feature).cast(columns[feature].type)).collect()
     if not rows:
@@ -120,6 +129,13 @@ def _show(job: Job, span: LogSpan, customer: str, behind: Behind, days: int | No
     )
     if len(cells) > MOST_LINES:
         say(f"the first {MOST_LINES} of {past.count():,} {behind.what}")
+
+
+def _is_fitted(job: Job, as_of: date) -> bool:
+    """Whether the models of the customer base are there for the date."""
+    if not job.lake.exists("customer_base"):
+        return False
+    return not job.lake.read("customer_base").where(F.col("as_of") == F.lit(as_of)).isEmpty()
 
 
 def _of_customer(job: Job, span: LogSpan, customer: str) -> Known:

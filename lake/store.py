@@ -31,6 +31,7 @@ _BUILT_BY = {
     "customers": "ingest",
     "customer_days": "build-features",
     "event_days": "build-features",
+    "customer_base": "build-features",
     "features": "build-features",
     "feature_dates": "build-features",
     "labels": "build-features",

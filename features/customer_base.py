@@ -1,0 +1,98 @@
+"""The models of the customer base, fitted for each as-of date on nothing but what lies before it,
+and the table of their parameters.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from features.histories import histories, sampled, spends
+from features.likelihood import FitError, Fitted, fit_purchases, fit_spend
+from features.predictions import Predictions
+from features.probabilistic import GammaGamma, MbgNbd
+from features.windows import Snapshots, customer_features
+from lake.contracts import AS_OF, Column, Table
+
+# By the name in the table: the kind of the model, and what of it is fixed.
+PURCHASES: dict[str, dict[str, int]] = {"mbg_nbd": {}, "mbg_cnbd_2": {"k": 2}}
+SPEND = "gamma_gamma"
+CUSTOMER_BASE = Table(
+    "customer_base",
+    "One row per as_of, model and parameter: the buy-till-you-die models of all customers",
+    (
+        AS_OF,
+        Column("model", "string", "mbg_nbd, mbg_cnbd_2 (regular gaps) or gamma_gamma (spend)"),
+        Column("parameter", "string", "The parameter; times are in days, money in the currency"),
+        Column("estimate", "double", "The estimate of maximum likelihood"),
+        Column("standard_error", "double", "Its standard error; null at an end of what is sought"),
+        Column("log_likelihood", "double", "The log-likelihood of the model"),
+        Column("customers", "double", "Customers that it is fitted to"),
+    ),
+)
+_OF_HISTORY = (
+    *("active_days_lifetime", "first_to_last_order_days", "tenure_days", "revenue_lifetime"),
+)
+
+
+def fitted_customer_base(customer_days: DataFrame, snapshots: Snapshots, share: float) -> DataFrame:
+    """The rows of CUSTOMER_BASE for the dates, fitted to this share of the customers.
+
+    A model that cannot be fitted, as where nobody has ordered twice, has no rows.
+    """
+    spark = customer_days.sparkSession
+    known = customer_features(sampled(customer_days, share), snapshots, _OF_HISTORY).cache()
+    try:
+        orders, money = histories(known).toPandas(), spends(known).toPandas()
+    finally:
+        known.unpersist()
+    rows = []
+    for as_of in sorted(snapshots.as_ofs):
+        then, spent = orders[orders["as_of"] == as_of], money[money["as_of"] == as_of]
+        for name, fixed in PURCHASES.items():
+            rows += _rows(as_of, name, lambda then=then, fixed=fixed: _purchases(then, fixed))
+        rows += _rows(as_of, SPEND, lambda spent=spent: fit_spend(spent))
+    return spark.createDataFrame(rows, CUSTOMER_BASE.schema)
+
+
+def predictions(rows: DataFrame, as_ofs: Sequence[date], horizon_days: int) -> Predictions:
+    """What the models in these rows of CUSTOMER_BASE predict, at the dates in their order."""
+    known = rows.select("as_of", "model", "parameter", "estimate").toPandas()
+    table = known.pivot_table(index="as_of", columns=["model", "parameter"], values="estimate")
+    by_date = table.reindex(sorted(as_ofs))
+
+    def parameters(kind: Any, model: str) -> dict[str, Any]:
+        missing = np.full(len(by_date), np.nan)
+        return {
+            name: by_date[model, name].to_numpy(float) if (model, name) in by_date else missing
+            for name in kind.parameters()
+        }
+
+    return Predictions(
+        horizon_days,
+        MbgNbd(**parameters(MbgNbd, "mbg_nbd")),
+        MbgNbd(**parameters(MbgNbd, "mbg_cnbd_2"), **PURCHASES["mbg_cnbd_2"]),
+        GammaGamma(**parameters(GammaGamma, SPEND)),
+    )
+
+
+def _purchases(counted: pd.DataFrame, fixed: dict[str, int]) -> Fitted[MbgNbd]:
+    return fit_purchases(MbgNbd, counted, **fixed)
+
+
+def _rows(as_of: date, model: str, fit: Any) -> list[tuple[Any, ...]]:
+    try:
+        fitted = fit()
+    except FitError:
+        return []
+    return [
+        (
+            *(as_of, model, row.parameter, float(row.estimate)),
+            None if np.isnan(row.standard_error) else float(row.standard_error),
+            *(float(fitted.log_likelihood), float(fitted.customers)),
+        )
+        for row in fitted.table().itertuples()
+    ]
