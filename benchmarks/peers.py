@@ -16,6 +16,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 WINDOWS = (7, 30, 90, 180, 365)
 SPANS = (*[(f"{days}d", days) for days in WINDOWS], ("lifetime", 100_000))
 MEASURES = (
@@ -62,6 +64,60 @@ def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
     if not lake.exists("customer_days"):
         lake.replace(CUSTOMER_DAYS, customer_days(spark_session().read.parquet(str(log))))
     _features_of(lake.read("customer_days"), log, dates, output)
+
+
+def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
+    """This project, from stored transactions to stored customer-days and then to Delta."""
+    from features.increments import Due, update_customer_days
+
+    lake = _stored(log)
+    whole = Due(None, lake.version("transactions"), lake.identity("transactions"))
+    update_customer_days(lake, whole, dates[-1])
+    _features_of(lake.read("customer_days"), log, dates, output)
+
+
+# With the warm-up, so many days are added one by one, of which the last reaches the last date.
+DAILY_REPEATS = 3
+
+
+def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
+    """This project: a further day of the log into stored transactions and customer-days, and then
+    the features of the day after it to Delta.
+    """
+    from features.increments import due, update_customer_days
+    from lake.contracts import TRANSACTIONS
+    from lake.store import dated
+
+    lake, first = _stored(log), dates[-1] - timedelta(730)
+    if date.fromisoformat(lake.properties("customer_days")["until"]) >= dates[-1]:
+        begin = dates[-1] - timedelta(DAILY_REPEATS + 1)
+        lake.replace(TRANSACTIONS, _lines(log).limit(0), f"ordered_on >= DATE'{begin}'")
+        update_customer_days(lake, due(lake, first, begin), begin)
+    day = date.fromisoformat(lake.properties("customer_days")["until"])
+    lake.replace(
+        TRANSACTIONS, _lines(log).where(f"ordered_on = DATE'{day}'"), dated("ordered_on", [day])
+    )
+    as_of = day + timedelta(1)
+    update_customer_days(lake, due(lake, first, as_of), as_of)
+    _features_of(lake.read("customer_days"), log, [as_of], output)
+
+
+def _stored(log: Path) -> Any:
+    """A lake with the lines of the log as transactions."""
+    from lake.contracts import TRANSACTIONS
+    from lake.store import Lake
+
+    lake = Lake(spark_session(), str(log.with_name("lake")))
+    if not lake.exists("transactions"):
+        lake.replace(TRANSACTIONS, _lines(log))
+    return lake
+
+
+def _lines(log: Path) -> Any:
+    from pyspark.sql import functions as F
+
+    lines = spark_session().read.parquet(str(log))
+    return lines.withColumns({"ordered_at": F.to_timestamp("ordered_on"), "file": F.lit("log")})
 
 
 def _features_of(days: Any, log: Path, dates: Sequence[date], output: Path) -> None:
@@ -449,7 +505,8 @@ def spark_window_joins(log: Path, dates: Sequence[date], output: Path) -> None:
 ENGINES: dict[str, Engine] = {
     engine.__name__: engine
     for engine in (
-        *(repurchase, repurchase_nightly, spark_cross_join, spark_window_joins),
+        *(repurchase, repurchase_nightly, repurchase_rebuild, repurchase_daily),
+        *(spark_cross_join, spark_window_joins),
         *(duckdb, polars, pandas, featuretools),
     )
 }
@@ -469,13 +526,20 @@ def main() -> None:
     if given.master:
         spark_session(given.master)  # is active from here on
     dates = as_of_dates(given.last, given.dates)
-    seconds = []
+    seconds, read = [], []
     for _ in range(given.repeats + 1):
         shutil.rmtree(given.output, ignore_errors=True)
-        started = time.monotonic()
+        started, before = time.monotonic(), _read()
         ENGINES[given.engine](given.log, dates, given.output)
         seconds.append(time.monotonic() - started)
-    sys.stdout.write(json.dumps({"seconds": seconds[1:]}) + "\n")
+        read.append((_read() - before) / 2**20)
+    sys.stdout.write(json.dumps({"seconds": seconds[1:], "read_mb": read[1:]}) + "\n")
+
+
+def _read() -> int:
+    """Bytes that this process and those that it has started have read, of files and pipes."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(int(member.io_counters().read_chars) for member in family)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import psutil
 from deltalake import DeltaTable
 from matplotlib.ticker import NullLocator
 
-from benchmarks.peers import FEATURES
+from benchmarks.peers import DAILY_REPEATS, FEATURES
 from benchmarks.standalone import standalone
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +35,7 @@ LAST = START + timedelta(DAYS - 1)
 # Customers of the generated log for a million lines.
 CUSTOMERS_PER_MILLION = 46_200
 OURS, STANDALONE = "repurchase", "repurchase_standalone"
+DAILY = "repurchase_daily"
 FAST = (OURS, "duckdb", "polars")
 # Warmed up once and then run once.
 SLOW = ("pandas", "spark_cross_join", "spark_window_joins", "featuretools")
@@ -49,7 +50,7 @@ FULL = [
     (2, 12, (*FAST, STANDALONE, "pandas", "spark_cross_join", "spark_window_joins")),
     (2, 1, FAST),
     (2, 52, FAST),
-    (20, 1, (*FAST, "repurchase_nightly")),
+    (20, 1, (*FAST, "repurchase_nightly", "repurchase_rebuild", DAILY)),
     (20, 12, (*FAST, STANDALONE)),
     (20, 52, (OURS,)),
     (100, 1, (OURS, "duckdb")),
@@ -77,7 +78,8 @@ def main() -> None:
         log = _log(given.logs, millions)
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
-                repeats = 1 if engine in SLOW or millions >= LARGE else 3
+                once = engine in SLOW or (millions >= LARGE and engine != DAILY)
+                repeats = 1 if once else DAILY_REPEATS
                 record = _measured(engine, log, dates, Path(folder), repeats)
                 records.append({"rows": round(millions * 1_000_000), "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)
@@ -116,13 +118,15 @@ def _measured(engine: str, log: Path, dates: int, folder: Path, repeats: int) ->
     said = process.stdout.read().decode().strip().splitlines()
     if process.returncode:
         sys.exit(f"{engine} failed with exit code {process.returncode}")
+    measured = json.loads(said[-1])
     rows = _rows(output)
     expected = folder / OURS
     if output != expected:
         _compare(engine, output, expected)
     return {
         "engine": engine,
-        "seconds": round(statistics.median(json.loads(said[-1])["seconds"]), 2),
+        "seconds": round(statistics.median(measured["seconds"]), 2),
+        "read_mb": round(statistics.median(measured["read_mb"])),
         "peak_mb": round(peak / MEGABYTE),
         "result_rows": rows,
     }
@@ -174,10 +178,11 @@ def _compare(engine: str, output: Path, expected: Path) -> None:
 
 
 def _table(records: Sequence[dict[str, Any]]) -> str:
-    lines = ["| lines | dates | engine | seconds | peak memory, MB | rows |", "|" + "---|" * 6]
+    header = "| lines | dates | engine | seconds | peak memory, MB | read, MB | rows |"
+    lines = [header, "|" + "---|" * header.count(" | ") + "---|"]
     lines += [
         f"| {record['rows']:,} | {record['dates']} | {record['engine']} | {record['seconds']:.1f} "
-        f"| {record['peak_mb']:,} | {record['result_rows']:,} |"
+        f"| {record['peak_mb']:,} | {record['read_mb']:,} | {record['result_rows']:,} |"
         for record in sorted(records, key=lambda r: (r["rows"], r["dates"], r["seconds"]))
     ]
     return "\n".join(lines) + "\n"
