@@ -16,6 +16,14 @@ from jobs.explain import explain
 from jobs.options import Job, log_span
 from lake.store import Lake
 
+# Features and the days before as_of that they look at.
+LOOKS_BACK = {
+    "revenue_30d": 30,
+    "orders_trend_30d_90d": 90,
+    "recency_days": 10_000,
+    "order_probability": 10_000,
+}
+
 
 @pytest.fixture
 def job(spark: SparkSession, undisturbed: Path, tiny_env: Path) -> Job:
@@ -23,7 +31,7 @@ def job(spark: SparkSession, undisturbed: Path, tiny_env: Path) -> Job:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("feature", ["revenue_30d", "orders_trend_30d_90d", "recency_days"])
+@pytest.mark.parametrize("feature", LOOKS_BACK)
 def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
     job: Job, feature: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -33,9 +41,8 @@ def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
     explain(job, span, row.customer_id, feature)
     said = capsys.readouterr().out
     assert f"{feature} of {row.customer_id} as of {span.as_of}: {row[feature]}" in said
-    window = {"revenue_30d": 30, "orders_trend_30d_90d": 90, "recency_days": 10_000}[feature]
     lines = job.lake.read("transactions").where(F.col("customer_id") == row.customer_id)
-    near = lines.where(F.date_diff(F.lit(span.as_of), "ordered_on") <= window)
+    near = lines.where(F.date_diff(F.lit(span.as_of), "ordered_on") <= LOOKS_BACK[feature])
     assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == near.count()
 
 
@@ -55,6 +62,6 @@ def test_the_list_has_every_family_and_your_own() -> None:
     assert "revenue_W" in said.output
     assert "Cups" in said.output
     settings = load_settings("local")
-    known = catalogue(settings.features.windows, settings.snapshots.horizon_days)
+    known = catalogue(settings.features.windows, settings.snapshots.horizon_days, predictions=True)
     assert f"{len(known) + 1} columns" in said.output
     assert all(f.name in said.output for f in known if not f.over)

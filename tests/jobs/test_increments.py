@@ -186,15 +186,15 @@ def test_a_killed_backfill_goes_on_where_it_was(job, files, tmp_path, monkeypatc
     killed = job("killed", "features.dates_per_chunk=1")
     ingest(killed, files(), str(log))
     span, days = log_span(killed, None), [START + timedelta(day) for day in (20, 30, 40)]
-    replace = Lake.replace
+    replace_dates = Lake.replace_dates
 
-    def dying(self, table, frame, where=None) -> None:
-        if table.name == "features" and str(days[1]) in where:
+    def dying(self, table, made, dates) -> None:
+        if days[1] in dates:
             raise KeyboardInterrupt
-        replace(self, table, frame, where)
+        replace_dates(self, table, made, dates)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Lake, "replace", dying)
+        patched.setattr(Lake, "replace_dates", dying)
         with pytest.raises(KeyboardInterrupt):
             build_features(killed, span, days)
     assert build_features(killed, span, days).made == days[1:]
