@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from lake import part_files
 from lake.contracts import Column, Table
 from lake.store import Lake, Made
-from tests.jobs.commands import BIN, Starter
+from tests.jobs.commands import BIN, ROOT, Starter
 
 FIRST = dt.date(2024, 2, 28)
 DAYS = [FIRST + dt.timedelta(n) for n in range(4)]
@@ -152,9 +152,8 @@ def test_many_writers_of_different_days_all_succeed(spark: SparkSession, lake: L
 
 
 RETRIED = """
-import sys
 from pathlib import Path
-sys.path.insert(0, {root!r})
+
 from conf.settings import load_settings
 from jobs.session import spark_session
 from lake import part_files
@@ -188,9 +187,8 @@ def test_files_of_an_attempt_that_failed_are_no_part_of_the_table(
     folder = tmp_path / "retried"
     folder.mkdir()
     script = tmp_path / "retried.py"
-    root = str(Path(__file__).parents[2])
-    script.write_text(RETRIED.format(root=root, folder=str(folder)))
-    run = start(BIN / "python", script, cwd=tmp_path)
+    script.write_text(RETRIED.format(folder=str(folder)))
+    run = start(BIN / "python", script, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     assert run.ends() == 0, run.said()
     assert list(folder.glob("tried*"))
     by_spark.replace(VISITS, made(spark, DAYS).frame())
