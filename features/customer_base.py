@@ -2,12 +2,13 @@
 and the table of their parameters.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pyspark.sql import DataFrame
 
 from features.histories import histories, sampled, spends
@@ -49,13 +50,19 @@ def fitted_customer_base(customer_days: DataFrame, snapshots: Snapshots, share: 
         orders, money = histories(known).toPandas(), spends(known).toPandas()
     finally:
         known.unpersist()
-    rows = []
-    for as_of in sorted(snapshots.as_ofs):
+
+    def fitted(as_of: date) -> list[tuple[Any, ...]]:
         then, spent = orders[orders["as_of"] == as_of], money[money["as_of"] == as_of]
-        for name, fixed in PURCHASES.items():
-            rows += _rows(as_of, name, lambda then=then, fixed=fixed: _purchases(then, fixed))
-        rows += _rows(as_of, SPEND, lambda spent=spent: fit_spend(spent))
-    return spark.createDataFrame(rows, CUSTOMER_BASE.schema)
+        rows = [
+            row
+            for name, fixed in PURCHASES.items()
+            for row in _rows(as_of, name, lambda: fit_purchases(MbgNbd, then, **fixed))
+        ]
+        return rows + _rows(as_of, SPEND, lambda: fit_spend(spent))
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        by_date = list(threads.map(fitted, sorted(snapshots.as_ofs)))
+    return spark.createDataFrame([row for rows in by_date for row in rows], CUSTOMER_BASE.schema)
 
 
 def predictions(rows: DataFrame, as_ofs: Sequence[date], horizon_days: int) -> Predictions:
@@ -79,11 +86,7 @@ def predictions(rows: DataFrame, as_ofs: Sequence[date], horizon_days: int) -> P
     )
 
 
-def _purchases(counted: pd.DataFrame, fixed: dict[str, int]) -> Fitted[MbgNbd]:
-    return fit_purchases(MbgNbd, counted, **fixed)
-
-
-def _rows(as_of: date, model: str, fit: Any) -> list[tuple[Any, ...]]:
+def _rows(as_of: date, model: str, fit: Callable[[], Fitted[Any]]) -> list[tuple[Any, ...]]:
     try:
         fitted = fit()
     except FitError:

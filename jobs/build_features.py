@@ -147,9 +147,10 @@ def _build(
         frame = features_at(job, span, known, dates)
         job.lake.replace(table, frame, dated("as_of", dates))
     else:
-        job.lake.replace_dates(table, _made(job, span, known, dates), dates)
+        job.lake.replace_dates(table, _made(job, span, known, dates, base), dates)
     job.lake.set_properties("features", made_with(job))
-    done = job.spark.createDataFrame([(d, _made_with(job)) for d in dates], FEATURE_DATES.schema)
+    settings = _made_with(job)
+    done = job.spark.createDataFrame([(d, settings) for d in dates], FEATURE_DATES.schema)
     job.lake.replace(FEATURE_DATES, done, dated("as_of", dates))
 
 
@@ -178,18 +179,22 @@ def counted_events(job: Job) -> Vocabulary | None:
 
 def features_at(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> DataFrame:
     """Every feature at the dates, the user's own too: one row per snapshot."""
-    frame = _made(job, span, known, dates).frame()
+    base = None
+    if job.lake.exists("customer_base"):
+        base = job.lake.read("customer_base").where(F.col("as_of").isin(list(dates)))
+    frame = _made(job, span, known, dates, base).frame()
     if not job.settings.features.custom:
         return frame
     own = custom_features(known.lines, dates, job.settings.features.custom)
     return frame.join(own, ["customer_id", "as_of"], "left")
 
 
-def _made(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> Made:
-    """The features of the catalogue; those of models by what is fitted for the dates."""
+def _made(
+    job: Job, span: LogSpan, known: Known, dates: Sequence[date], base: DataFrame | None
+) -> Made:
+    """The features of the catalogue; those of models by `base`, what is fitted for the dates."""
     fitted = None
-    if job.lake.exists("customer_base"):
-        base = job.lake.read("customer_base").where(F.col("as_of").isin(list(dates)))
+    if base is not None:
         fitted = predictions(base, dates, job.settings.snapshots.horizon_days)
     return made_features(
         known.customer_days,
