@@ -145,17 +145,47 @@ class SnapshotSettings(Strict):
         return {**values, "horizon_days": hours // 24 + 1}
 
 
+class Profit(Strict):
+    """What an order brings and what a contact costs, in the log's currency."""
+
+    margin: Annotated[float, Field(gt=0)]
+    contact_cost: Annotated[float, Field(ge=0)]
+
+
+class ThresholdPolicy(Strict):
+    """From which probability on a repurchase is predicted: one of these."""
+
+    # The best F-beta; 1 weighs precision and recall alike, 2 recall more.
+    f_beta: Annotated[float, Field(gt=0)] | None = None
+    # The highest threshold that finds this share of those who order.
+    recall: Annotated[float, Field(gt=0, le=1)] | None = None
+    # The lowest threshold at which this share of those predicted order.
+    precision: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    top: PositiveInt | None = None
+    profit: Profit | None = None
+    probability: Share | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "ThresholdPolicy":
+        named = [name for name, value in self if value is not None]
+        if len(named) != 1:
+            raise ValueError(f"give one of {', '.join(type(self).model_fields)}")
+        return self
+
+
 class TrainingSettings(Strict):
     """Candidates, tuning and the choice of the champion."""
 
     models: dict[str, dict[str, tuple[float, ...]]]
+    blend: bool
     folds: int = Field(ge=2, le=20)
     parallelism: PositiveInt
     partitions: PositiveInt
     max_snapshots: PositiveInt | None = None
     weight_positives: Literal["balanced", "none"]
     metric: Literal["roc_auc", "pr_auc", "log_loss", "brier"]
-    threshold: Literal["f1"] | Share = "f1"
+    threshold: ThresholdPolicy | None = None
     seed: int
 
     @field_validator("models", mode="before")

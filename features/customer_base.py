@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,9 @@ def fitted_customer_base(customer_days: DataFrame, snapshots: Snapshots, share: 
         rows = [
             row
             for name, fixed in PURCHASES.items()
-            for row in _rows(as_of, name, lambda: fit_purchases(MbgNbd, then, **fixed))
+            for row in _rows(as_of, name, partial(fit_purchases, MbgNbd, then, **fixed))
         ]
-        return rows + _rows(as_of, SPEND, lambda: fit_spend(spent))
+        return rows + _rows(as_of, SPEND, partial(fit_spend, spent))
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         by_date = list(threads.map(fitted, sorted(snapshots.as_ofs)))
@@ -93,9 +94,9 @@ def _rows(as_of: date, model: str, fit: Callable[[], Fitted[Any]]) -> list[tuple
         return []
     return [
         (
-            *(as_of, model, row.parameter, float(row.estimate)),
-            None if np.isnan(row.standard_error) else float(row.standard_error),
+            *(as_of, model, name, float(getattr(fitted.model, name))),
+            None if np.isnan(error) else error,
             *(float(fitted.log_likelihood), float(fitted.customers)),
         )
-        for row in fitted.table().itertuples()
+        for name, error in fitted.standard_errors.items()
     ]

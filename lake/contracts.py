@@ -218,7 +218,11 @@ EVALUATIONS = Table(
         Column("model", "string", "The model or baseline"),
         AS_OF,
         HORIZON,
-        Column("metric", "string", "The metric; cv_ in front: cross-validated, else held out"),
+        Column(
+            "metric",
+            "string",
+            "The metric, held out; cv_: cross-validated; _low, _high: 95 % interval",
+        ),
         Column("value", "double", "Its value"),
         Column("model_version", "string", "The version of the champion chosen from this run"),
         HORIZON_HOURS,
@@ -231,12 +235,18 @@ MODELS = Table(
     "One row per trained champion; the one to score with is the last by trained_for",
     (
         Column("model_version", "string", "The date it was trained for and a hash of what it is"),
-        Column("model_name", "string", "logistic_regression, random_forest or gbt"),
+        Column(
+            "model_name", "string", "logistic_regression, random_forest, gbt or blend (all of them)"
+        ),
         Column("trained_for", "date", "as_of of the training: nothing from that day on was used"),
         HORIZON,
-        Column("path", "string", "The folder of the saved Spark ML pipeline"),
+        Column("path", "string", "The folder with a saved Spark ML pipeline for each member"),
         Column("threshold", "double", "The probability from which on a repurchase is predicted"),
-        Column("calibration", "string", "JSON: intercept and slope on the logit, undone weight"),
+        Column(
+            "calibration",
+            "string",
+            "JSON: intercept and slope on the logit, also of each member with its undone weight",
+        ),
         Column("features", "array<string>", "The feature columns that it reads"),
         Column("settings", "string", "JSON: every setting of the run"),
         Column("data_versions", "map<string,bigint>", "The Delta version of every table read"),

@@ -30,13 +30,16 @@ class Calibration:
 
     def __call__(self, raw: Column) -> Column:
         """The calibrated probability, as a column expression."""
-        logit = self.intercept + self.slope * (_logit(raw) - math.log(self.weight_ratio))
-        return 1 / (1 + F.exp(-logit))
+        moved = self.intercept + self.slope * (logit(raw) - math.log(self.weight_ratio))
+        return 1 / (1 + F.exp(-moved))
 
     def of(self, undone_raw: pd.Series) -> pd.Series:
         """The calibrated probability of raw probabilities whose class weight is undone already."""
-        logit = self.intercept + self.slope * _logits(undone_raw)
-        return pd.Series(1 / (1 + np.exp(-logit)), index=undone_raw.index)
+        moved = self.intercept + self.slope * _logits(undone_raw)
+        return pd.Series(1 / (1 + np.exp(-moved)), index=undone_raw.index)
+
+
+IDENTITY = Calibration(0.0, 1.0, 1.0)
 
 
 def undone(raw: Column, weight_ratio: float) -> Column:
@@ -82,6 +85,7 @@ def _logits(p: pd.Series) -> npt.NDArray[np.float64]:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def _logit(p: Column) -> Column:
+def logit(p: Column) -> Column:
+    """log(p / (1 - p)), which is finite."""
     clipped = F.greatest(F.least(p, F.lit(1 - NEAREST)), F.lit(NEAREST))
     return F.log(clipped / (1 - clipped))

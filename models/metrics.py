@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from models.calibration import NEAREST
 
 ECE_BINS = 15
+RESAMPLES = 400
 METRICS_WHERE_LESS_IS_BETTER = {"log_loss", "brier", "ece"}
 
 
@@ -69,11 +70,17 @@ def probability_metrics(histogram: pd.DataFrame) -> dict[str, float]:
     p = histogram["probability"].to_numpy(float).clip(NEAREST, 1 - NEAREST)
     n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
     total = n.sum()
-    log_loss = -(positives * np.log(p) + (n - positives) * np.log1p(-p)).sum() / total
     brier = (positives * (1 - p) ** 2 + (n - positives) * p**2).sum() / total
     bins = reliability(histogram)
     ece = (bins["n"] * (bins["observed"] - bins["predicted"]).abs()).sum() / total
-    return {"log_loss": float(log_loss), "brier": float(brier), "ece": float(ece)}
+    return {"log_loss": log_loss(histogram), "brier": float(brier), "ece": float(ece)}
+
+
+def log_loss(histogram: pd.DataFrame) -> float:
+    """The mean of the negative natural logarithm of what was thought of the outcome."""
+    p = histogram["probability"].to_numpy(float).clip(NEAREST, 1 - NEAREST)
+    n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
+    return float(-(positives * np.log(p) + (n - positives) * np.log1p(-p)).sum() / n.sum())
 
 
 def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
@@ -126,13 +133,31 @@ def threshold_metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, fl
     }
 
 
-def best_f1_threshold(histogram: pd.DataFrame) -> float:
-    """The score at which F1 is highest (the higher one of equals); 0.5 without a positive."""
-    positives, n = histogram["positives"].cumsum(), histogram["n"].cumsum()
-    if histogram["positives"].sum() == 0:
-        return 0.5
-    f1 = 2 * positives / (n + histogram["positives"].sum())
-    return float(histogram["probability"].iloc[int(f1.to_numpy().argmax())])
+def intervals(histogram: pd.DataFrame, seed: int) -> dict[str, float]:
+    """The 95 % intervals of `roc_auc`, `pr_auc` and `log_loss`, as `<metric>_low` and `_high`.
+
+    `histogram` has one snapshot per customer, as on a single date. Percentiles of a bootstrap over
+    customers, each of whom comes a Poisson(1) number of times (Chamandy and others 2012).
+    """
+    rng = np.random.default_rng(seed)
+    positives = histogram["positives"].to_numpy(float)
+    others = histogram["n"].to_numpy(float) - positives
+    found: dict[str, list[float]] = {"roc_auc": [], "pr_auc": [], "log_loss": []}
+    for _ in range(RESAMPLES):
+        again = rng.poisson(positives)
+        drawn = histogram.assign(positives=again, n=again + rng.poisson(others))
+        drawn = drawn[drawn["n"] > 0]
+        if len(drawn) == 0:
+            continue
+        found["roc_auc"].append(roc_auc(drawn))
+        found["pr_auc"].append(average_precision(drawn))
+        found["log_loss"].append(log_loss(drawn))
+    return {
+        f"{metric}_{end}": float(np.nanpercentile(values, percent))
+        for metric, values in found.items()
+        if not np.isnan(values).all()
+        for end, percent in (("low", 2.5), ("high", 97.5))
+    }
 
 
 def decile_cuts(histogram: pd.DataFrame) -> list[float]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from datetime import date
+from typing import Any
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import functions as F
@@ -11,18 +12,19 @@ from conf.errors import InputError
 from conf.settings import Horizon
 from lake.contracts import MODELS
 from lake.store import Lake
+from models.blending import Member
 from models.calibration import Calibration
 from models.training import Champion
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A champion as it is in the table `models`, with its pipeline."""
+    """A champion as it is in the table `models`, with its members."""
 
     name: str
     version: str
     trained_for: date
-    pipeline: PipelineModel
+    members: list[Member]
     calibration: Calibration
     threshold: float
     features: list[str]
@@ -41,7 +43,12 @@ def register(
 ) -> None:
     """Save the champion of a day, in the place of the one saved for that day before."""
     path = f"{folder}/{version}"
-    champion.pipeline.write().overwrite().save(path)
+    for member in champion.members:
+        member.pipeline.write().overwrite().save(f"{path}/{member.name}")
+    members = [
+        {"name": m.name, **asdict(m.calibration), "parameters": m.parameters}
+        for m in champion.members
+    ]
     row = (
         version,
         champion.name,
@@ -49,7 +56,7 @@ def register(
         horizon.days,
         path,
         champion.threshold,
-        json.dumps({**asdict(champion.calibration), "parameters": champion.parameters}),
+        json.dumps({**asdict(champion.calibration), "members": members}),
         champion.inputs.names,
         settings,
         data_versions,
@@ -81,12 +88,30 @@ def champion(lake: Lake, as_of: date, horizon: Horizon) -> Registered:
         )
     row = rows[0]
     fitted = json.loads(row["calibration"])
+    if "members" not in fitted:
+        raise InputError(
+            f"the model {row['model_version']} in {lake.location} was saved by an earlier release: "
+            f"run `repurchase train --as-of {row['trained_for']}` again"
+        )
+    members = [
+        Member(
+            of["name"],
+            PipelineModel.load(f"{row['path']}/{of['name']}"),
+            _calibration(of),
+            of["parameters"],
+        )
+        for of in fitted["members"]
+    ]
     return Registered(
         row["model_name"],
         row["model_version"],
         row["trained_for"],
-        PipelineModel.load(row["path"]),
-        Calibration(fitted["intercept"], fitted["slope"], fitted["weight_ratio"]),
+        members,
+        _calibration(fitted),
         row["threshold"],
         row["features"],
     )
+
+
+def _calibration(fitted: dict[str, Any]) -> Calibration:
+    return Calibration(fitted["intercept"], fitted["slope"], fitted["weight_ratio"])

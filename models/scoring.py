@@ -3,9 +3,9 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from models.blending import blended
 from models.metrics import decile_cuts
 from models.registry import Registered
-from models.training import RAW, raw_probability
 
 _NO_REASONS = "cast(array() as array<struct<feature:string,value:double,contribution:double>>)"
 
@@ -23,8 +23,9 @@ def scores(
 
     Deciles are cut at scores, so that equal probabilities are never in different deciles.
     """
-    raw = raw_probability(model.pipeline.transform(features))
-    scored = raw.select("customer_id", "as_of", model.calibration(F.col(RAW)).alias("probability"))
+    keys = ["customer_id", "as_of"]
+    together = blended(features, model.members, keys)
+    scored = together.withColumn("probability", model.calibration(F.col("probability")))
     rounded = F.round("probability", 6)
     counted = scored.groupBy(rounded.alias("probability")).agg(F.count(F.lit(1)).alias("n"))
     histogram = counted.toPandas().sort_values("probability", ascending=False, ignore_index=True)

@@ -1,45 +1,56 @@
 """Matured snapshots to a champion: tuned by customer folds, judged on a date held out.
 
 Every candidate is tuned on the dates whose label windows end by the held-out date. Its
-out-of-fold predictions there calibrate it; the held-out date judges it. The best is refitted
-on all matured dates, and calibrated on out-of-fold and held-out predictions together.
+out-of-fold predictions there calibrate it; the held-out date judges it, and the blend of all. The
+best is refitted on all matured dates, and calibrated on out-of-fold and held-out predictions
+together.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 import pandas as pd
-from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml import Model, Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
     Evaluator,
     MulticlassClassificationEvaluator,
 )
-from pyspark.ml.functions import vector_to_array
-from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError, InputError
 from conf.settings import TrainingSettings
-from models.calibration import Calibration, fit_platt, undone
+from models.blending import BLEND, RAW, Member, blended, raw_probability
+from models.calibration import IDENTITY, Calibration, fit_platt, undone
 from models.candidates import CANDIDATES, LABEL, WEIGHT, Candidate
 from models.metrics import (
     METRICS_WHERE_LESS_IS_BETTER,
-    best_f1_threshold,
+    intervals,
     metrics,
     reliability,
     score_histogram,
 )
 from models.preparation import VECTOR, Inputs, chosen_inputs
+from models.thresholds import threshold
 
-FOLD, RAW = "fold", "raw_probability"
+FOLD = "fold"
 RECENCY = "recency"
+# By baseline, a feature and the score that it gives. The logit of 1 / (1 + days) is -log(days):
+# Platt's scaling of it is a logistic regression on log recency, and ranks as recency does.
+RANKINGS = {
+    RECENCY: ("recency_days", "1 / (1 + recency_days)"),
+    "mbg_nbd": ("order_probability", "coalesce(order_probability, 0)"),
+    "mbg_cnbd_2": ("order_probability_regular", "coalesce(order_probability_regular, 0)"),
+}
+RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
+RFM_GRID: dict[str, tuple[float, ...]] = {"regParam": (0.0,)}
 Report = Callable[[str], None]
 
 
@@ -55,10 +66,25 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A candidate with its best grid point, and what its predictions showed."""
+    """A candidate with its best grid point, and what its predictions showed.
+
+    `whole` is fitted to the tuning dates, each of `without_fold` to the customers of the other
+    folds; all are calibrated alike.
+    """
 
     candidate: Candidate
     parameters: dict[str, float]
+    evaluation: Evaluation
+    histogram: pd.DataFrame = field(repr=False)
+    whole: Member = field(repr=False)
+    without_fold: list[Member] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """All candidates together, and what their predictions showed."""
+
+    tuned: list[Tuned]
     evaluation: Evaluation
     histogram: pd.DataFrame = field(repr=False)
 
@@ -81,14 +107,15 @@ class Material:
 
 @dataclass(frozen=True)
 class Champion:
-    """The model that scores: its pipeline, calibration, threshold and what it reads."""
+    """The model that scores: its members, the calibration of what they say together, its threshold
+    and what it reads.
+    """
 
     name: str
-    pipeline: PipelineModel
+    members: list[Member]
     calibration: Calibration
     threshold: float
     inputs: Inputs
-    parameters: dict[str, float]
     importances: dict[str, float]
 
 
@@ -147,19 +174,17 @@ def train(
             _tune(CANDIDATES[name], grid, material, inputs, settings, report)
             for name, grid in settings.models.items()
         ]
-        best = _best(tuned, settings.metric)
-        report(f"champion: {best.candidate.name}; refitting it with every matured date")
+        rivals: list[Tuned | Blend] = [*tuned]
+        if settings.blend and len(tuned) > 1:
+            rivals.append(_blend(tuned, material, settings, report))
+        best = _best(rivals, settings.metric)
+        report(f"champion: {best.evaluation.name}; refitting it with every matured date")
         champion = _refit(best, material, inputs, settings)
-        baseline = _recency(material, settings)
+        baselines = _baselines(material, inputs, settings, report)
     finally:
         material.learned.unpersist()
         material.judged.unpersist()
-    return TrainingResult(champion, [*[t.evaluation for t in tuned], baseline])
-
-
-def raw_probability(scored: DataFrame) -> DataFrame:
-    """The frame with the positive class's probability as a number, in `raw_probability`."""
-    return scored.withColumn(RAW, vector_to_array(F.col("probability"))[1])
+    return TrainingResult(champion, [*[rival.evaluation for rival in rivals], *baselines])
 
 
 def _material(
@@ -222,31 +247,78 @@ def _tune(
         index = scores.index(choose(scores))
         point = validated.getEstimatorParamMaps()[index]
         parameters = {param.name: float(value) for param, value in point.items()}
-        out_of_fold = _histogram_out_of_fold(validated, index, prepared, ratio)
+        of_folds = [models[index] for models in validated.subModels or []]
+        out_of_fold = _histogram_out_of_fold(of_folds, prepared, ratio)
     finally:
         prepared.unpersist()
     calibration = fit_platt(out_of_fold, ratio)
-    threshold = _threshold(_calibrated(out_of_fold, calibration), settings.threshold)
-    ahead = validated.bestModel.transform(preparation.transform(material.judged))
-    raw_held_out = _histogram(ahead, ratio)
-    held_out = _calibrated(raw_held_out, calibration)
-    evaluation = Evaluation(
-        candidate.name,
-        metrics(_calibrated(out_of_fold, calibration), threshold),
-        metrics(held_out, threshold),
-        reliability(held_out, bins=10),
-    )
+
+    def member(fitted: Model) -> Member:
+        return Member(candidate.name, PipelineModel([preparation, fitted]), calibration, parameters)
+
+    whole = member(validated.bestModel)
+    raw_held_out = _histogram(whole.pipeline.transform(material.judged), ratio)
+    evaluation = _evaluation(candidate.name, out_of_fold, raw_held_out, calibration, settings)
     shown = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
     report(
         f"{candidate.name}: {len(scores)} grid points x {settings.folds} folds, best {shown}; "
+        f"{_areas(evaluation)}; {time.monotonic() - started:.0f} s"
+    )
+    everything = _merged(out_of_fold, _thinned(raw_held_out, material))
+    members = [member(fitted) for fitted in of_folds]
+    return Tuned(candidate, parameters, evaluation, everything, whole, members)
+
+
+def _blend(
+    tuned: list[Tuned], material: Material, settings: TrainingSettings, report: Report
+) -> Blend:
+    started = time.monotonic()
+
+    def shown(members: Sequence[Member], rows: DataFrame) -> pd.DataFrame:
+        return score_histogram(blended(rows, members, [LABEL]))
+
+    out_of_fold = _merged(
+        *[
+            shown([t.without_fold[fold] for t in tuned], material.tuning.where(F.col(FOLD) == fold))
+            for fold in range(settings.folds)
+        ]
+    )
+    held_out = shown([t.whole for t in tuned], material.judged)
+    calibration = fit_platt(out_of_fold, 1.0)
+    evaluation = _evaluation(BLEND, out_of_fold, held_out, calibration, settings)
+    report(f"{BLEND} of these: {_areas(evaluation)}; {time.monotonic() - started:.0f} s")
+    return Blend(tuned, evaluation, _merged(out_of_fold, _thinned(held_out, material)))
+
+
+def _thinned(histogram: pd.DataFrame, material: Material) -> pd.DataFrame:
+    """One customer in the sample counts as much on the held-out date as on any other."""
+    return histogram.assign(
+        n=histogram["n"] * material.share, positives=histogram["positives"] * material.share
+    )
+
+
+def _evaluation(
+    name: str,
+    past: pd.DataFrame,
+    held_out: pd.DataFrame,
+    calibration: Calibration,
+    settings: TrainingSettings,
+) -> Evaluation:
+    past, held_out = _calibrated(past, calibration), _calibrated(held_out, calibration)
+    chosen = threshold(past, settings.threshold, held_out["n"].sum())
+    return Evaluation(
+        name,
+        metrics(past, chosen),
+        {**metrics(held_out, chosen), **intervals(held_out, settings.seed)},
+        reliability(held_out, bins=10),
+    )
+
+
+def _areas(evaluation: Evaluation) -> str:
+    return (
         f"ROC-AUC cross-validated {evaluation.cross_validated['roc_auc']:.4f}, "
-        f"held out {evaluation.held_out['roc_auc']:.4f}; {time.monotonic() - started:.0f} s"
+        f"held out {evaluation.held_out['roc_auc']:.4f}"
     )
-    # One customer in the sample counts as much on the held-out date as on any other.
-    thinned = raw_held_out.assign(
-        n=raw_held_out["n"] * material.share, positives=raw_held_out["positives"] * material.share
-    )
-    return Tuned(candidate, parameters, evaluation, _merged(out_of_fold, thinned))
 
 
 def _check_folds(prepared: DataFrame, folds: int) -> None:
@@ -303,11 +375,11 @@ def _histogram(scored: DataFrame, ratio: float) -> pd.DataFrame:
 
 
 def _histogram_out_of_fold(
-    validated: CrossValidatorModel, index: int, prepared: DataFrame, ratio: float
+    of_folds: Sequence[Model], prepared: DataFrame, ratio: float
 ) -> pd.DataFrame:
     parts = [
-        _histogram(models[index].transform(prepared.where(F.col(FOLD) == fold)), ratio)
-        for fold, models in enumerate(validated.subModels or [])
+        _histogram(fitted.transform(prepared.where(F.col(FOLD) == fold)), ratio)
+        for fold, fitted in enumerate(of_folds)
     ]
     return _merged(*parts)
 
@@ -321,40 +393,58 @@ def _calibrated(histogram: pd.DataFrame, calibration: Calibration) -> pd.DataFra
     return _merged(histogram.assign(probability=calibration.of(histogram["probability"]).round(6)))
 
 
-def _threshold(histogram: pd.DataFrame, wanted: str | float) -> float:
-    return best_f1_threshold(histogram) if isinstance(wanted, str) else wanted
-
-
-def _best(tuned: Sequence[Tuned], metric: str) -> Tuned:
+def _best(rivals: Sequence[Tuned | Blend], metric: str) -> Tuned | Blend:
     sign = -1.0 if metric in METRICS_WHERE_LESS_IS_BETTER else 1.0
 
-    def merit(model: Tuned) -> float:
+    def merit(model: Tuned | Blend) -> float:
         value = model.evaluation.held_out[metric]
         return -math.inf if math.isnan(value) else sign * value
 
-    return max(tuned, key=merit)
+    return max(rivals, key=merit)
 
 
-def _refit(best: Tuned, material: Material, inputs: Inputs, settings: TrainingSettings) -> Champion:
-    estimator = best.candidate.estimator(settings.seed)
-    fixed = estimator.copy({estimator.getParam(k): _typed(v) for k, v in best.parameters.items()})
-    stages = best.candidate.preparation(inputs)
-    pipeline = Pipeline(stages=[*stages, fixed]).fit(material.learned)
-    calibration = fit_platt(best.histogram, material.ratio)
-    threshold = _threshold(_calibrated(best.histogram, calibration), settings.threshold)
+def _refit(
+    best: Tuned | Blend, material: Material, inputs: Inputs, settings: TrainingSettings
+) -> Champion:
+    if isinstance(best, Blend):
+        # Each keeps its calibration, by which the blend of all is judged and calibrated.
+        members = [
+            _refitted(t, t.whole.calibration, material, inputs, settings) for t in best.tuned
+        ]
+        calibration = fit_platt(best.histogram, 1.0)
+        histogram = _calibrated(best.histogram, calibration)
+    else:
+        own = fit_platt(best.histogram, material.ratio)
+        members = [_refitted(best, own, material, inputs, settings)]
+        calibration, histogram = IDENTITY, _calibrated(best.histogram, own)
+    shares = [importances(member.pipeline, material.learned, inputs) for member in members]
+    mean = {name: sum(s[name] for s in shares) / len(shares) for name in inputs.names}
     return Champion(
-        best.candidate.name,
-        pipeline,
+        best.evaluation.name,
+        members,
         calibration,
-        threshold,
+        threshold(histogram, settings.threshold, best.evaluation.held_out["snapshots"]),
         inputs,
-        best.parameters,
-        importances(pipeline, material.learned, inputs),
+        dict(sorted(mean.items(), key=lambda item: -item[1])),
     )
 
 
+def _refitted(
+    tuned: Tuned,
+    calibration: Calibration,
+    material: Material,
+    inputs: Inputs,
+    settings: TrainingSettings,
+) -> Member:
+    estimator = tuned.candidate.estimator(settings.seed)
+    fixed = estimator.copy({estimator.getParam(k): _typed(v) for k, v in tuned.parameters.items()})
+    stages = tuned.candidate.preparation(inputs)
+    pipeline = Pipeline(stages=[*stages, fixed]).fit(material.learned)
+    return Member(tuned.candidate.name, pipeline, calibration, tuned.parameters)
+
+
 def importances(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> dict[str, float]:
-    """Each feature's share of the importance, largest first: of the gain for trees, of the
+    """Each feature's share of the importance: of the gain for trees, of the
     absolute standardised coefficients for the linear model.
     """
     model: Any = pipeline.stages[-1]
@@ -364,7 +454,7 @@ def importances(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> di
     shares = dict.fromkeys(inputs.names, 0.0)
     for slot, weight in zip(_slots(pipeline, table, inputs), weights, strict=True):
         shares[slot] += weight / (sum(weights) or 1.0)
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+    return shares
 
 
 def _slots(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> list[str]:
@@ -380,20 +470,23 @@ def _slots(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> list[st
     return [feature(named[index]) for index in sorted(named)]
 
 
-def _recency(material: Material, settings: TrainingSettings) -> Evaluation:
-    # The logit of 1 / (1 + days) is -log(days): Platt's scaling of it is a logistic
-    # regression on log recency, and ranks as recency does.
-    odds = 1 / (1 + F.col("recency_days"))
-    seen, ahead = (
-        score_histogram(rows.select(LABEL, odds.alias("probability")))
-        for rows in (material.tuning, material.judged)
-    )
-    calibration = fit_platt(seen, 1.0)
-    past, held_out = _calibrated(seen, calibration), _calibrated(ahead, calibration)
-    threshold = _threshold(past, settings.threshold)
-    return Evaluation(
-        RECENCY,
-        metrics(past, threshold),
-        metrics(held_out, threshold),
-        reliability(held_out, bins=10),
-    )
+def _baselines(
+    material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
+) -> list[Evaluation]:
+    """What the champion must beat: logistic regression on recency, frequency and monetary value,
+    and rankings by a column, as far as there are such features.
+    """
+    rfm = tuple(name for name in RFM if name in inputs.numeric)
+    found = []
+    if len(rfm) == len(RFM):
+        simple = replace(CANDIDATES["logistic_regression"], name="rfm")
+        known = Inputs(rfm, {})
+        found.append(_tune(simple, RFM_GRID, material, known, settings, report).evaluation)
+    for name, (column, score) in RANKINGS.items():
+        if column in material.judged.columns:
+            seen, ahead = (
+                score_histogram(rows.select(LABEL, F.expr(score).alias("probability")))
+                for rows in (material.tuning, material.judged)
+            )
+            found.append(_evaluation(name, seen, ahead, fit_platt(seen, 1.0), settings))
+    return found

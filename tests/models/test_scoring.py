@@ -7,12 +7,14 @@ from pyspark.ml import Pipeline
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import VectorAssembler
 
-from models.calibration import Calibration
+from models.blending import Member
+from models.calibration import IDENTITY, Calibration
 from models.preparation import VECTOR
 from models.registry import Registered
 from models.scoring import scores
 
 AS_OF = date(2024, 6, 1)
+FITTED = Calibration(-0.3, 1.2, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,8 @@ def scored(spark):
         "logistic_regression",
         "v",
         AS_OF,
-        Pipeline(stages=stages).fit(frame),
-        Calibration(-0.3, 1.2, 1.0),
+        [Member("logistic_regression", Pipeline(stages=stages).fit(frame), FITTED, {})],
+        IDENTITY,
         0.5,
         ["x"],
     )

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError, InputError
 from conf.settings import TrainingSettings
+from models.blending import BLEND, blended
 from models.preparation import chosen_inputs
 from models.training import FOLD, _material, train, training_snapshots
 
@@ -24,6 +25,7 @@ GRIDS = {
 def _settings(**changes) -> TrainingSettings:
     values = {
         "models": {"logistic_regression": GRIDS["logistic_regression"]},
+        "blend": True,
         "folds": 2,
         "parallelism": 1,
         "partitions": 2,
@@ -67,8 +69,8 @@ def result(snapshots):
 
 def test_every_model_beats_recency_and_is_calibrated(result):
     figures = {e.name: e.held_out for e in result.evaluations}
-    assert set(figures) == {*GRIDS, "recency"}
-    for name in GRIDS:
+    assert set(figures) == {*GRIDS, BLEND, "recency"}
+    for name in (*GRIDS, BLEND):
         assert figures[name]["roc_auc"] > figures["recency"]["roc_auc"] + 0.1
         mean_gap = figures[name]["ece"]
         # 1,000 customers in 15 bins: a perfect score has an ECE of about 0.04 by chance.
@@ -77,7 +79,15 @@ def test_every_model_beats_recency_and_is_calibrated(result):
 
 def test_the_champion_is_the_best_on_the_held_out_date(result):
     figures = {e.name: e.held_out["roc_auc"] for e in result.evaluations}
-    assert result.champion.name == max(GRIDS, key=lambda name: figures[name])
+    assert result.champion.name == max((*GRIDS, BLEND), key=lambda n: figures[n])
+
+
+def test_no_blend_competes_where_it_is_not_wanted_or_would_be_of_one(snapshots):
+    one = _train(snapshots, _settings())
+    assert [e.name for e in one.evaluations] == ["logistic_regression", "recency"]
+    two = {name: GRIDS[name] for name in ("logistic_regression", "gbt")}
+    without = _train(snapshots, _settings(models=two, blend=False))
+    assert [e.name for e in without.evaluations] == [*two, "recency"]
 
 
 def test_importance_falls_on_what_moves_the_label(result):
@@ -90,16 +100,12 @@ def test_importance_falls_on_what_moves_the_label(result):
 def test_balanced_weights_are_undone(snapshots):
     plain = _train(snapshots, _settings())
     weighted = _train(snapshots, _settings(weight_positives="balanced"))
-    assert weighted.champion.calibration.weight_ratio > 1.5
-    scored = [r.champion.calibration(F.element_at(F.col("p"), 2)) for r in (plain, weighted)]
-    from pyspark.ml.functions import vector_to_array  # noqa: PLC0415 - a column function
-
+    assert weighted.champion.members[0].calibration.weight_ratio > 1.5
     means = [
-        r.champion.pipeline.transform(snapshots)
-        .withColumn("p", vector_to_array("probability"))
-        .agg(F.avg(column))
+        blended(snapshots, r.champion.members, [])
+        .agg(F.avg(r.champion.calibration(F.col("probability"))))
         .collect()[0][0]
-        for r, column in zip((plain, weighted), scored, strict=True)
+        for r in (plain, weighted)
     ]
     base_rate = snapshots.agg(F.avg("label")).collect()[0][0]
     assert means[0] == pytest.approx(base_rate, abs=0.01)
@@ -173,7 +179,7 @@ def test_inputs_that_do_not_vary_are_left_out(snapshots):
 
 def test_unseen_and_hostile_texts_are_scored(spark, snapshots, result):
     strange = snapshots.limit(3).withColumn("favourite", F.lit("it's \\ new ☕"))
-    assert result.champion.pipeline.transform(strange).count() == 3
+    assert result.champion.members[0].pipeline.transform(strange).count() == 3
 
 
 def test_what_only_tells_dates_apart_is_used_from_a_year_of_dates_on(snapshots):
