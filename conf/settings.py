@@ -186,6 +186,7 @@ class TrainingSettings(Strict):
     weight_positives: Literal["balanced", "none"]
     metric: Literal["roc_auc", "pr_auc", "log_loss", "brier"]
     threshold: ThresholdPolicy | None = None
+    max_ece: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int
 
     @field_validator("models", mode="before")

@@ -3,6 +3,7 @@
 import typer
 
 from jobs import (
+    backtest,
     build_features,
     explain,
     generate,
@@ -26,6 +27,7 @@ app.command("generate")(generate.main)
 app.command("ingest")(ingest.main)
 app.command("build-features")(build_features.main)
 app.command("train")(train.main)
+app.command("backtest")(backtest.main)
 app.command("score")(score.main)
 app.command("explain")(explain.main)
 app.command("maintain")(maintain.main)

@@ -76,7 +76,8 @@ def main(
     console.print(
         f"Tables in [bold]{where}[/bold]: transactions, quarantine, customer_days, features,"
     )
-    console.print("  labels, evaluations, models, scores, current_scores (the latest as_of)")
+    console.print("  labels, evaluations, models, lifetime_value, scores,")
+    console.print("  current_scores (the latest as_of)")
     console.print("Next, who is likeliest to order again:")
     console.print(f"  [bold]{escape(_query(job))}[/bold]", soft_wrap=True, highlight=False)
 

@@ -9,13 +9,15 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from jobs.console import bar, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, Set, log_span, open_job
-from lake.contracts import CURRENT_SCORES, SCORES
+from lake.contracts import CURRENT_SCORES, LIFETIME_VALUE, SCORES
 from models.registry import champion
 from models.scoring import scores
 
 
 def score(job: Job, as_of: date) -> None:
-    """Write the scores of `as_of`, in the place of those written for it before."""
+    """Write the scores of `as_of`, and what is expected of the customers, in the place of those
+    written for it before.
+    """
     horizon, wanted = job.settings.snapshots.horizon, job.settings.scoring
     model = champion(job.lake, as_of, horizon)
     features = job.lake.read("features").where(F.col("as_of") == F.lit(as_of))
@@ -38,9 +40,24 @@ def score(job: Job, as_of: date) -> None:
     where = f"as_of = DATE'{as_of}' AND {horizon.where}"
     job.lake.complete(SCORES)
     job.lake.replace(SCORES, scored, where)
+    _value(job, features, where)
     history = job.lake.read("scores")
     latest = history.agg(F.max("as_of")).collect()[0][0]
     job.lake.replace(CURRENT_SCORES, history.where(F.col("as_of") == F.lit(latest)))
+
+
+def _value(job: Job, features: DataFrame, where: str) -> None:
+    """Write what is expected of the customers, in the place of what was written before."""
+    horizon, currency = job.settings.snapshots.horizon, job.lake.properties("transactions")
+    value = features.withColumns(
+        {
+            "horizon_days": F.lit(horizon.days),
+            "horizon_hours": F.lit(horizon.hours),
+            "expected_value": F.col("expected_orders") * F.col("expected_order_value"),
+            "currency": F.lit(currency.get("currency")),
+        }
+    )
+    job.lake.replace(LIFETIME_VALUE, value, where)
 
 
 def show_scored(job: Job, as_of: date) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import typer
@@ -53,10 +54,63 @@ def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], list[date]
 
 
 def train(job: Job, span: LogSpan) -> TrainingResult:
-    """Tune, judge and refit on the matured snapshots; register the champion for `as_of`."""
+    """Tune, judge and refit on the matured snapshots; register the champion for `as_of`.
+
+    Raises InputError where the champion is not as well calibrated as the settings ask; its figures
+    are in `evaluations` all the same.
+    """
     wanted = job.settings.snapshots
     dates, tuning = dates_to_learn_from(job, span)
     held_out = dates[-1]
+    known = snapshots_of(job, dates)
+    say(f"{len(tuning)} dates tune ({tuning[0]} .. {tuning[-1]}), {held_out} is held out")
+    result = training.train(
+        known.snapshots, known.numeric, known.texts, held_out, tuning, job.settings.training, say
+    )
+    version = f"{span.as_of}-{_fingerprint(job, known.snapshots)}"
+    record(job, held_out, result.evaluations, version)
+    if why := _unfit(result, job.settings.training.max_ece):
+        raise InputError(f"{why}; the champion before it, if any, stays")
+    register(
+        job.lake,
+        result.champion,
+        version=version,
+        trained_for=span.as_of,
+        horizon=wanted.horizon,
+        settings=job.settings.model_dump_json(),
+        data_versions={t: job.lake.version(t) for t in READ if job.lake.exists(t)},
+        folder=job.settings.lake.models_path or job.lake.folder("saved_models"),
+    )
+    return result
+
+
+def _unfit(result: TrainingResult, max_ece: float | None) -> str | None:
+    """Why the champion must not be published, if so."""
+    name = result.champion.name
+    ece = next(e.held_out["ece"] for e in result.evaluations if e.name == name)
+    if max_ece is None or ece <= max_ece:
+        return None
+    return (
+        f"the champion {name} is not published: its calibration error (ECE) on the held-out date "
+        f"is {ece:.4f}, above training.max_ece of {max_ece:g}"
+    )
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Labelled snapshots of some dates, and which of their columns are features."""
+
+    snapshots: DataFrame
+    numeric: list[str]
+    texts: list[str]
+
+
+def snapshots_of(job: Job, dates: Sequence[date]) -> Snapshots:
+    """The labelled snapshots of the dates.
+
+    Raises InputError where the features were made with other settings, or a date is missing.
+    """
+    wanted = job.settings.snapshots
     features = job.lake.read("features")
     built = job.lake.properties("features")
     differing = [key for key, value in made_with(job).items() if built.get(key) != value]
@@ -70,31 +124,24 @@ def train(job: Job, span: LogSpan) -> TrainingResult:
     snapshots = training_snapshots(features, labels, dates, wanted.active_within_days)
     _check_dates(snapshots, dates)
     columns = feature_columns(job)
-    numeric = [f.name for f in columns if f.type != "string"]
-    texts = [f.name for f in columns if f.type == "string"]
-    say(f"{len(tuning)} dates tune ({tuning[0]} .. {tuning[-1]}), {held_out} is held out")
-    result = training.train(snapshots, numeric, texts, held_out, tuning, job.settings.training, say)
-    version = f"{span.as_of}-{_fingerprint(job, snapshots)}"
-    register(
-        job.lake,
-        result.champion,
-        version=version,
-        trained_for=span.as_of,
-        horizon=wanted.horizon,
-        settings=job.settings.model_dump_json(),
-        data_versions={t: job.lake.version(t) for t in READ if job.lake.exists(t)},
-        folder=job.settings.lake.models_path or job.lake.folder("saved_models"),
+    return Snapshots(
+        snapshots,
+        [f.name for f in columns if f.type != "string"],
+        [f.name for f in columns if f.type == "string"],
     )
-    horizon = wanted.horizon
+
+
+def record(job: Job, judged_on: date, evaluations: Sequence[Evaluation], version: str) -> None:
+    """Write the figures of every model and baseline on a date into `evaluations`."""
+    horizon = job.settings.snapshots.horizon
     rows = [
-        (evaluation.name, held_out, horizon.days, metric, value, version, horizon.hours)
-        for evaluation in result.evaluations
+        (evaluation.name, judged_on, horizon.days, metric, value, version, horizon.hours)
+        for evaluation in evaluations
         for metric, value in _metrics(evaluation).items()
     ]
-    where = f"as_of = DATE'{held_out}' AND {horizon.where}"
+    where = f"as_of = DATE'{judged_on}' AND {horizon.where}"
     job.lake.complete(EVALUATIONS)
     job.lake.replace(EVALUATIONS, job.spark.createDataFrame(rows, EVALUATIONS.schema), where)
-    return result
 
 
 def show_trained(job: Job, result: TrainingResult) -> None:

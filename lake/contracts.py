@@ -211,6 +211,33 @@ SCORES = Table(
 
 CURRENT_SCORES = Table("current_scores", "The rows of scores with the latest as_of", SCORES.columns)
 
+LIFETIME_VALUE = Table(
+    "lifetime_value",
+    "One row per customer and as_of: what buy-till-you-die models expect of the customer",
+    (
+        CUSTOMER,
+        AS_OF,
+        HORIZON,
+        Column("alive_probability", "double", "That the customer has not dropped out (MBG/NBD)"),
+        Column("order_probability", "double", "Of at least one order in the horizon (MBG/NBD)"),
+        Column("expected_orders", "double", "Days with an order expected in the horizon (MBG/NBD)"),
+        Column(
+            "expected_order_value",
+            "double",
+            "Money expected to be spent on such a day (Gamma-Gamma); null if nothing was spent",
+        ),
+        Column("expected_value", "double", "Money expected to be spent in the horizon"),
+        Column(
+            "expected_value_12m",
+            "double",
+            "Money expected to be spent in 12 months, discounted by 1% a month",
+        ),
+        Column("currency", "string", "Of the money"),
+        HORIZON_HOURS,
+    ),
+    partitioned_by=("as_of",),
+)
+
 EVALUATIONS = Table(
     "evaluations",
     "One row per model or baseline, as_of and metric",
@@ -224,7 +251,11 @@ EVALUATIONS = Table(
             "The metric, held out; cv_: cross-validated; _low, _high: 95 % interval",
         ),
         Column("value", "double", "Its value"),
-        Column("model_version", "string", "The version of the champion chosen from this run"),
+        Column(
+            "model_version",
+            "string",
+            "The version of the champion chosen from this run, or backtest",
+        ),
         HORIZON_HOURS,
     ),
     partitioned_by=("as_of",),

@@ -39,6 +39,7 @@ _BUILT_BY = {
     "evaluations": "train",
     "scores": "score",
     "current_scores": "score",
+    "lifetime_value": "score",
 }
 
 

@@ -104,6 +104,11 @@ class Material:
     share: float
     ratio: float
 
+    def release(self) -> None:
+        """Give back the memory that the tables take."""
+        self.learned.unpersist()
+        self.judged.unpersist()
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -161,30 +166,68 @@ def train(
     the dates between them, whose labels overlap both: those serve the last fit only.
     Raises InputError when there is too little to learn from.
     """
+    _check_models(settings)
+    material = _material(snapshots, held_out, tuning, settings)
+    try:
+        inputs = _inputs(material, numeric, texts, report)
+        rivals, baselines = _compete(material, inputs, settings, report)
+        best = _best(rivals, settings.metric)
+        report(f"champion: {best.evaluation.name}; refitting it with every matured date")
+        champion = _refit(best, material, inputs, settings)
+    finally:
+        material.release()
+    return TrainingResult(champion, [*[rival.evaluation for rival in rivals], *baselines])
+
+
+def evaluate(
+    snapshots: DataFrame,
+    numeric: Sequence[str],
+    texts: Sequence[str],
+    held_out: date,
+    tuning: Sequence[date],
+    settings: TrainingSettings,
+    report: Report,
+) -> list[Evaluation]:
+    """What `train` finds of every candidate and baseline on the held-out date; no champion is
+    made. Raises the same errors.
+    """
+    _check_models(settings)
+    material = _material(snapshots, held_out, tuning, settings)
+    try:
+        inputs = _inputs(material, numeric, texts, report)
+        rivals, baselines = _compete(material, inputs, settings, report)
+    finally:
+        material.release()
+    return [*[rival.evaluation for rival in rivals], *baselines]
+
+
+def _check_models(settings: TrainingSettings) -> None:
     unknown = set(settings.models) - set(CANDIDATES)
     if unknown:
         raise ConfigurationError(
             f"training.models: unknown {', '.join(sorted(unknown))}; known: {', '.join(CANDIDATES)}"
         )
-    material = _material(snapshots, held_out, tuning, settings)
+
+
+def _inputs(
+    material: Material, numeric: Sequence[str], texts: Sequence[str], report: Report
+) -> Inputs:
     inputs = chosen_inputs(material.tuning, numeric, texts)
     report(f"{len(inputs.names)} of {len(numeric) + len(texts)} features can teach something")
-    try:
-        tuned = [
-            _tune(CANDIDATES[name], grid, material, inputs, settings, report)
-            for name, grid in settings.models.items()
-        ]
-        rivals: list[Tuned | Blend] = [*tuned]
-        if settings.blend and len(tuned) > 1:
-            rivals.append(_blend(tuned, material, settings, report))
-        best = _best(rivals, settings.metric)
-        report(f"champion: {best.evaluation.name}; refitting it with every matured date")
-        champion = _refit(best, material, inputs, settings)
-        baselines = _baselines(material, inputs, settings, report)
-    finally:
-        material.learned.unpersist()
-        material.judged.unpersist()
-    return TrainingResult(champion, [*[rival.evaluation for rival in rivals], *baselines])
+    return inputs
+
+
+def _compete(
+    material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
+) -> tuple[list[Tuned | Blend], list[Evaluation]]:
+    tuned = [
+        _tune(CANDIDATES[name], grid, material, inputs, settings, report)
+        for name, grid in settings.models.items()
+    ]
+    rivals: list[Tuned | Blend] = [*tuned]
+    if settings.blend and len(tuned) > 1:
+        rivals.append(_blend(tuned, material, settings, report))
+    return rivals, _baselines(material, inputs, settings, report)
 
 
 def _material(

@@ -1,0 +1,116 @@
+"""`repurchase backtest`: what every model would have been worth on past dates."""
+
+import statistics
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated
+
+import typer
+
+from conf.errors import InputError
+from features.snapshots import tuning_dates
+from jobs.build_features import dates_to_train
+from jobs.console import handled, say, show, step
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
+from jobs.train import record, snapshots_of
+from models import training
+from models.training import Evaluation
+
+# In the column model_version of `evaluations`: no champion came of it.
+BACKTEST = "backtest"
+SHOWN = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A past date, the dates that had matured by then, and what came of them."""
+
+    on: date
+    tuning: list[date]
+    evaluations: list[Evaluation]
+
+
+def dates_to_judge(job: Job, span: LogSpan, count: int) -> list[tuple[date, list[date]]]:
+    """The latest matured dates whose label windows do not overlap, each with the training dates
+    whose labels had matured by then; the earliest first.
+
+    Raises InputError where the log is too short for one.
+    """
+    horizon = job.settings.snapshots.horizon_days
+    dates = dates_to_train(job, span)
+    chosen: list[tuple[date, list[date]]] = []
+    for day in reversed(dates):
+        tuning = tuning_dates([d for d in dates if d <= day], day, horizon)
+        apart = not chosen or chosen[-1][0] - day >= timedelta(horizon)
+        if apart and tuning and len(chosen) < count:
+            chosen.append((day, tuning))
+    if not chosen:
+        raise InputError(
+            f"the log before {span.as_of} is too short: no date has both an earlier date to learn "
+            f"from and {horizon} days after it to judge by"
+        )
+    return chosen[::-1]
+
+
+def backtest(job: Job, span: LogSpan, count: int) -> list[Judged]:
+    """Train on what had matured by each of the past dates, and judge what happened then; the
+    figures go to `evaluations`.
+    """
+    judged = []
+    chosen = dates_to_judge(job, span, count)
+    known = snapshots_of(job, sorted({d for day, tuning in chosen for d in (day, *tuning)}))
+    for number, (day, tuning) in enumerate(chosen, 1):
+        say(f"{number} of {len(chosen)}: {day}, from {len(tuning)} dates up to {tuning[-1]}")
+        then = known.snapshots.where(known.snapshots["as_of"].isin([day, *tuning]))
+        found = training.evaluate(
+            then, known.numeric, known.texts, day, tuning, job.settings.training, say
+        )
+        record(job, day, found, BACKTEST)
+        judged.append(Judged(day, tuning, found))
+    return judged
+
+
+def show_backtest(judged: list[Judged]) -> None:
+    """Each model's figures by date, with their 95 % intervals, and their mean."""
+    by_model: dict[str, list[dict[str, float]]] = {}
+    for date_judged in judged:
+        for evaluation in date_judged.evaluations:
+            by_model.setdefault(evaluation.name, []).append(evaluation.held_out)
+    for metric, title in SHOWN.items():
+        rows = [
+            [name, *[_with_interval(f, metric) for f in figures], _mean(figures, metric)]
+            for name, figures in by_model.items()
+        ]
+        show(title, ["model", *[str(j.on) for j in judged], "mean"], rows)
+
+
+def _with_interval(figures: dict[str, float], metric: str) -> str:
+    low, high = figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
+    between = f" ({low:.3f} .. {high:.3f})" if low is not None and high is not None else ""
+    return f"{figures[metric]:.4f}{between}"
+
+
+def _mean(figures: list[dict[str, float]], metric: str) -> float:
+    return statistics.fmean(f[metric] for f in figures)
+
+
+@handled
+def main(
+    lake: LakeDir = None,
+    as_of: AsOf = None,
+    dates: Annotated[
+        int, typer.Option("--dates", min=1, help="Past dates to judge, a horizon apart.")
+    ] = 3,
+    env: Env = "local",
+    set_: Set = None,
+) -> None:
+    """Judge every model and baseline on past dates, each trained on what was known then."""
+    job = open_job(env, set_, lake)
+    span = log_span(job, as_of)
+    with step(f"Backtest as of {span.as_of}"):
+        judged = backtest(job, span, dates)
+    show_backtest(judged)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,94 @@
+"""Past dates judged by what was known then; what is recorded, and what is not published."""
+
+import shutil
+from datetime import timedelta
+
+import pytest
+from pyspark.sql import functions as F
+
+from conf.errors import InputError
+from conf.settings import load_settings
+from jobs.backtest import BACKTEST, backtest, dates_to_judge
+from jobs.build_features import build_features, dates_to_train
+from jobs.options import Job, log_span
+from jobs.train import train
+from lake.store import Lake
+
+DATES = 10
+
+
+@pytest.fixture(scope="module")
+def job(spark, undisturbed, tiny_env, tmp_path_factory) -> Job:
+    """The tables of a run, with features of more dates."""
+    folder = tmp_path_factory.mktemp("backtest") / "lake"
+    shutil.copytree(undisturbed, folder)
+    wanted = [f"snapshots.count={DATES}"]
+    job = Job(spark, Lake(spark, str(folder)), load_settings(str(tiny_env), wanted))
+    build_features(job, log_span(job, None))
+    return job
+
+
+def test_dates_are_a_horizon_apart_and_learn_only_from_what_had_matured(job):
+    span = log_span(job, None)
+    horizon = timedelta(job.settings.snapshots.horizon_days)
+    chosen = dates_to_judge(job, span, 3)
+    days = [day for day, _ in chosen]
+    assert len(chosen) == 2
+    assert days[-1] == dates_to_train(job, span)[-1]
+    assert days[1] - days[0] >= horizon
+    assert all(max(tuning) + horizon <= day for day, tuning in chosen)
+
+
+def test_every_model_and_baseline_is_recorded_for_every_date(job):
+    judged = backtest(job, log_span(job, None), 3)
+    rows = job.lake.read("evaluations").where(F.col("model_version") == BACKTEST).collect()
+    found = {(r["model"], r["as_of"], r["metric"]): r["value"] for r in rows}
+    for date_judged in judged:
+        names = [e.name for e in date_judged.evaluations]
+        assert names == ["logistic_regression", "rfm", "recency", "mbg_nbd", "mbg_cnbd_2"]
+        for evaluation in date_judged.evaluations:
+            figures = evaluation.held_out
+            assert figures["roc_auc_low"] < figures["roc_auc"] < figures["roc_auc_high"]
+            key = evaluation.name, date_judged.on, "roc_auc"
+            assert found[key] == pytest.approx(figures["roc_auc"])
+
+
+def test_nothing_after_a_past_date_has_any_influence_on_how_it_is_judged(spark, job, tmp_path):
+    folder = tmp_path / "lake"
+    shutil.copytree(job.lake.location, folder)
+    other = Job(spark, Lake(spark, str(folder)), job.settings)
+    span = log_span(job, None)
+    (day, _), _ = dates_to_judge(job, span, 3)
+    later = f"WHERE as_of > DATE'{day}'"
+    spark.sql(f"UPDATE {other.lake.name('labels')} SET repurchased = NOT repurchased {later}")
+    spark.sql(f"UPDATE {other.lake.name('features')} SET recency_days = 1 {later}")
+    before, after = (backtest(j, span, 3) for j in (job, other))
+    assert before[0] == after[0]
+    assert before[1].evaluations[0].held_out != after[1].evaluations[0].held_out
+
+
+def test_a_champion_that_is_badly_calibrated_is_not_published(spark, job, tiny_env):
+    before = job.lake.read("models").collect()
+    strict = load_settings(str(tiny_env), [f"snapshots.count={DATES}", "training.max_ece=0.0001"])
+    with pytest.raises(InputError, match=r"not published: its calibration error .* above"):
+        train(Job(spark, job.lake, strict), log_span(job, None))
+    assert job.lake.read("models").collect() == before
+
+
+def test_a_log_too_short_to_judge_by_says_so(job, tiny_env):
+    short = Job(job.spark, job.lake, load_settings(str(tiny_env), ["snapshots.count=1"]))
+    with pytest.raises(InputError, match="too short"):
+        dates_to_judge(short, log_span(job, None), 1)
+
+
+def test_lifetime_value_says_what_the_features_say(job):
+    value = job.lake.read("lifetime_value").alias("value")
+    features = job.lake.read("features").alias("features")
+    both = value.join(features, ["customer_id", "as_of"])
+    assert both.count() == value.count() == job.lake.read("current_scores").count()
+    for column in ("alive_probability", "expected_orders", "expected_value_12m"):
+        same = F.col(f"value.{column}").eqNullSafe(F.col(f"features.{column}"))
+        assert both.where(~same).count() == 0
+    money = F.col("value.expected_orders") * F.col("value.expected_order_value")
+    assert both.where(~F.col("expected_value").eqNullSafe(money)).count() == 0
+    assert value.select("currency").distinct().collect() == [("USD",)]
