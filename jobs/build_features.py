@@ -182,7 +182,20 @@ def features_at(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) ->
     base = None
     if job.lake.exists("customer_base"):
         base = job.lake.read("customer_base").where(F.col("as_of").isin(list(dates)))
-    frame = _made(job, span, known, dates, base).frame()
+    return _with_own(job, known, dates, _made(job, span, known, dates, base).frame())
+
+
+def features_at_anew(job: Job, span: LogSpan, known: Known) -> DataFrame:
+    """Every feature at `as_of`, with the models of the customer base fitted anew to what is known;
+    nothing is written.
+    """
+    dates = [span.as_of]
+    share = job.settings.features.fitted_share
+    base = fitted_customer_base(known.customer_days, _snapshots(job, span, dates), share)
+    return _with_own(job, known, dates, _made(job, span, known, dates, base).frame())
+
+
+def _with_own(job: Job, known: Known, dates: Sequence[date], frame: DataFrame) -> DataFrame:
     if not job.settings.features.custom:
         return frame
     own = custom_features(known.lines, dates, job.settings.features.custom)

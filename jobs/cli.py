@@ -3,6 +3,7 @@
 import typer
 
 from jobs import (
+    audit,
     backtest,
     build_features,
     explain,
@@ -29,6 +30,7 @@ app.command("build-features")(build_features.main)
 app.command("train")(train.main)
 app.command("backtest")(backtest.main)
 app.command("score")(score.main)
+app.command("audit")(audit.main)
 app.command("explain")(explain.main)
 app.command("maintain")(maintain.main)
 features = typer.Typer(help="The catalogue of features.", no_args_is_help=True)

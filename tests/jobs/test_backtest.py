@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from pyspark.sql import functions as F
@@ -33,9 +34,9 @@ def test_dates_are_a_horizon_apart_and_learn_only_from_what_had_matured(job):
     horizon = timedelta(job.settings.snapshots.horizon_days)
     chosen = dates_to_judge(job, span, 3)
     days = [day for day, _ in chosen]
-    assert len(chosen) == 2
+    assert len(chosen) == 3
     assert days[-1] == dates_to_train(job, span)[-1]
-    assert days[1] - days[0] >= horizon
+    assert all(after - before >= horizon for before, after in pairwise(days))
     assert all(max(tuning) + horizon <= day for day, tuning in chosen)
 
 
@@ -58,7 +59,7 @@ def test_nothing_after_a_past_date_has_any_influence_on_how_it_is_judged(spark, 
     shutil.copytree(job.lake.location, folder)
     other = Job(spark, Lake(spark, str(folder)), job.settings)
     span = log_span(job, None)
-    (day, _), _ = dates_to_judge(job, span, 3)
+    (day, _), *_ = dates_to_judge(job, span, 3)
     later = f"WHERE as_of > DATE'{day}'"
     spark.sql(f"UPDATE {other.lake.name('labels')} SET repurchased = NOT repurchased {later}")
     spark.sql(f"UPDATE {other.lake.name('features')} SET recency_days = 1 {later}")

@@ -1,0 +1,205 @@
+"""`repurchase audit`: is there anything of the future in features or scores?"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import typer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy.stats import rankdata
+
+from conf.errors import InputError
+from features.customer_days import customer_days
+from features.event_days import event_days
+from jobs.build_features import (
+    Known,
+    counted_events,
+    dates_to_train,
+    feature_columns,
+    features_at_anew,
+)
+from jobs.console import FAILURE, bar, console, handled, say, show, step
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
+from models.blending import blended
+from models.registry import champion
+
+KEYS = ["customer_id", "as_of"]
+SCORE = "score of the champion"
+# At most about so many customers tell how well a feature ranks.
+RANKED = 100_000
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The date that was looked at; the columns that the future has changed, with in how many
+    snapshots; how well each feature alone tells who orders: its ROC-AUC, whichever way round.
+    """
+
+    on: date
+    snapshots: int
+    changed: dict[str, int]
+    power: pd.Series
+
+
+def audit(job: Job, span: LogSpan) -> Audited:
+    """Make the features of the last matured date twice: from the tables as they are, and with
+    everything dated on or after it lost, changed or invented. They must be equal, and the
+    champion's scores of them.
+
+    Raises InputError where no date has matured.
+    """
+    dates = dates_to_train(job, span)
+    if not dates:
+        raise InputError(
+            f"no label window has ended before {span.as_of}: there is nothing to audit"
+        )
+    day = dates[-1]
+    say(f"everything dated {day} or later is lost, changed or invented")
+    then = LogSpan(span.first, span.last, day)
+    as_it_is = features_at_anew(job, then, _known(job, None))
+    perturbed = features_at_anew(job, then, _known(job, day))
+    as_it_is, perturbed = as_it_is.persist(), perturbed.persist()
+    try:
+        changed = _differing(as_it_is, perturbed)
+        if not changed and job.lake.exists("models"):
+            changed = _differing(_scored(job, span, as_it_is), _scored(job, span, perturbed))
+        power = _power(job, as_it_is, day)
+        return Audited(day, as_it_is.count(), changed, power)
+    finally:
+        as_it_is.unpersist()
+        perturbed.unpersist()
+
+
+def _known(job: Job, day: date | None) -> Known:
+    """All that the logs hold; from the day on, if one is given, something else."""
+    lines = job.lake.read("transactions")
+    counted = counted_events(job)
+    events = job.lake.read("events") if counted else None
+    customers = job.lake.read("customers") if job.lake.exists("customers") else None
+    if day is not None:
+        lines = _perturbed(lines, "ordered_on", day)
+        events = None if events is None else _perturbed(events, "happened_on", day)
+        customers = None if customers is None else _perturbed(customers, "valid_from_day", day)
+    return Known(
+        lines,
+        customer_days(lines),
+        event_days(events, counted) if events is not None and counted else None,
+        customers,
+    )
+
+
+def _perturbed(rows: DataFrame, dated_by: str, day: date) -> DataFrame:
+    """The rows before the day as they are. Of the others one half is gone; the other half comes
+    twice, as another customer's too, with other numbers.
+    """
+    later = F.col(dated_by) >= F.lit(day)
+    half = later & (F.pmod(F.xxhash64(*rows.columns), F.lit(2)) == 0)
+    numbers = [f.name for f in rows.schema if f.name in ("amount", "quantity", "discount")]
+    types = dict(rows.dtypes)
+    changed = rows.where(half).withColumns(
+        {name: (F.col(name) * 7).cast(types[name]) for name in numbers}
+    )
+    others = changed.withColumn("customer_id", F.reverse("customer_id"))
+    return rows.where(~later).unionByName(changed).unionByName(others)
+
+
+def _differing(left: DataFrame, right: DataFrame) -> dict[str, int]:
+    """By column, in how many snapshots it differs; snapshots on one side only count for all."""
+    columns = [name for name in left.columns if name not in KEYS]
+    both = left.alias("l").join(right.alias("r"), KEYS, "full_outer")
+    counts = both.agg(
+        *[
+            F.count_if(~F.col(f"l.`{name}`").eqNullSafe(F.col(f"r.`{name}`"))).alias(name)
+            for name in columns
+        ]
+    ).collect()[0]
+    return {name: counts[name] for name in columns if counts[name]}
+
+
+def _scored(job: Job, span: LogSpan, features: DataFrame) -> DataFrame:
+    model = champion(job.lake, span.as_of, job.settings.snapshots.horizon)
+    scored = blended(features, model.members, KEYS)
+    return scored.withColumnRenamed("probability", SCORE)
+
+
+def _power(job: Job, features: DataFrame, day: date) -> pd.Series:
+    labels = job.lake.read("labels").where(job.settings.snapshots.horizon.where)
+    now = labels.where(F.col("as_of") == F.lit(day)).select(*KEYS, "repurchased")
+    numeric = [c.name for c in feature_columns(job) if c.type != "string"]
+    doubles = [F.col(name).cast("double").alias(name) for name in numeric]
+    joined = features.join(now, KEYS)
+    share = min(1.0, RANKED / max(joined.count(), 1))
+    part = F.pmod(F.xxhash64("customer_id"), F.lit(1_000_000)) < share * 1_000_000
+    table = joined.where(part).select("repurchased", *doubles).toPandas()
+    label = table.pop("repurchased").to_numpy(bool)
+    areas = {name: _area(column, label) for name, column in table.items()}
+    return pd.Series(areas, dtype=float).dropna().sort_values(ascending=False)
+
+
+def _area(values: pd.Series, label: npt.NDArray[np.bool_]) -> float:
+    """The ROC-AUC of a feature, whichever way round; what is missing ranks last."""
+    positives, n = int(label.sum()), len(label)
+    if positives in (0, n):
+        return float("nan")
+    ranks = rankdata(values.fillna(-float("inf")))
+    pairs = positives * (n - positives)
+    area = (ranks[label].sum() - positives * (positives + 1) / 2) / pairs
+    return float(max(area, 1 - area))
+
+
+def show_audited(audited: Audited, implausible: float) -> bool:
+    """Say what was found; gives whether all is well."""
+    say(f"{audited.snapshots:,} snapshots of {audited.on} made twice")
+    if audited.changed:
+        show(
+            "The future has changed these",
+            ["column", "snapshots"],
+            list(audited.changed.items()),
+        )
+    else:
+        console.print("  [green]no feature and no score depends on the future[/green]")
+    top = audited.power.head(SHOWN)
+    show(
+        "Features that tell most by themselves",
+        ["feature", "ROC-AUC", ""],
+        [[name, area, bar(area - 0.5, 0.5)] for name, area in top.items()],
+    )
+    suspects = [str(name) for name, area in audited.power.items() if area > implausible]
+    if suspects:
+        console.print(
+            f"  [red]implausible[/red] (ROC-AUC above {implausible:g}): {', '.join(suspects)}. "
+            "Look at how each comes to be known: something of the label may be in it"
+        )
+    return not audited.changed and not suspects
+
+
+@handled
+def main(
+    lake: LakeDir = None,
+    as_of: AsOf = None,
+    implausible: Annotated[
+        float,
+        typer.Option(min=0.5, max=1.0, help="A feature with a higher ROC-AUC is suspected."),
+    ] = 0.95,
+    env: Env = "local",
+    set_: Set = None,
+) -> None:
+    """Look for leaks: change the future of a past day, and see whether features or scores change.
+
+    Exits with 1 where something of the future is found.
+    """
+    job = open_job(env, set_, lake)
+    span = log_span(job, as_of)
+    with step(f"Audit as of {span.as_of}"):
+        audited = audit(job, span)
+    if not show_audited(audited, implausible):
+        raise typer.Exit(FAILURE)
+
+
+if __name__ == "__main__":
+    typer.run(main)
