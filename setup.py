@@ -29,5 +29,6 @@ setup(
         "holidays>=0.60,<1",
         "tzdata>=2025.1",
     ],
+    extras_require={"boosting": ["lightgbm>=4.3,<5"]},
     entry_points={"console_scripts": ["repurchase=jobs.cli:app"]},
 )

@@ -266,9 +266,7 @@ MODELS = Table(
     "One row per trained champion; the one to score with is the last by trained_for",
     (
         Column("model_version", "string", "The date it was trained for and a hash of what it is"),
-        Column(
-            "model_name", "string", "logistic_regression, random_forest, gbt or blend (all of them)"
-        ),
+        Column("model_name", "string", "A model of training.models, or blend (all of them)"),
         Column("trained_for", "date", "as_of of the training: nothing from that day on was used"),
         HORIZON,
         Column("path", "string", "The folder with a saved Spark ML pipeline for each member"),

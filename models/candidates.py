@@ -1,10 +1,12 @@
-"""The models that compete, one declaration each: its preparation and its Spark ML classifier.
+"""The models that compete, one declaration each: its preparation, its Spark ML classifier, and the
+package that it needs beside Spark.
 
 To add one: an entry in CANDIDATES, and its grid in `training.models` of the configuration.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from pyspark.ml.base import Estimator
@@ -14,6 +16,7 @@ from pyspark.ml.classification import (
     RandomForestClassifier,
 )
 
+from models.boosting import LightGbm
 from models.preparation import VECTOR, Inputs, Stage, for_linear, for_trees
 
 LABEL, WEIGHT = "label", "weight"
@@ -21,11 +24,27 @@ LABEL, WEIGHT = "label", "weight"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kind of model: how its input is prepared, and its estimator for a seed."""
+    """A kind of model: how its input is prepared, its estimator for a seed, and the package that
+    must be installed.
+    """
 
     name: str
     preparation: Callable[[Inputs], list[Stage]]
     estimator: Callable[[int], Estimator[Any]]
+    needs: str | None = None
+
+    def missing(self) -> str | None:
+        """Why it cannot be trained here, if so."""
+        if self.needs is None:
+            return None
+        try:
+            import_module(self.needs)
+        except (ImportError, OSError) as problem:
+            return (
+                f"{self.name} is left out: the package {self.needs} cannot be imported "
+                f"({problem}); pip install 'repurchase[boosting]'"
+            )
+        return None
 
 
 def _logistic_regression(seed: int) -> Estimator[Any]:
@@ -64,11 +83,16 @@ def _gbt(seed: int) -> Estimator[Any]:
     )
 
 
+def _lightgbm(seed: int) -> Estimator[Any]:
+    return LightGbm(featuresCol=VECTOR, labelCol=LABEL, weightCol=WEIGHT, seed=seed)
+
+
 CANDIDATES = {
     candidate.name: candidate
     for candidate in (
         Candidate("logistic_regression", for_linear, _logistic_regression),
         Candidate("random_forest", for_trees, _random_forest),
         Candidate("gbt", for_trees, _gbt),
+        Candidate("lightgbm", for_trees, _lightgbm, needs="lightgbm"),
     )
 }

@@ -220,9 +220,15 @@ def _inputs(
 def _compete(
     material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
 ) -> tuple[list[Tuned | Blend], list[Evaluation]]:
+    missing = {name: why for name in settings.models if (why := CANDIDATES[name].missing())}
+    for why in missing.values():
+        report(why)
+    if len(missing) == len(settings.models):
+        raise ConfigurationError(f"training.models: nothing can be trained. {why}")
     tuned = [
         _tune(CANDIDATES[name], grid, material, inputs, settings, report)
         for name, grid in settings.models.items()
+        if name not in missing
     ]
     rivals: list[Tuned | Blend] = [*tuned]
     if settings.blend and len(tuned) > 1:

@@ -48,6 +48,7 @@ training:
     logistic_regression: {regParam: [0.1], maxIter: [8]}
     random_forest: null
     gbt: null
+    lightgbm: null
   folds: 2
   partitions: 1
 """

@@ -94,7 +94,11 @@ def test_spark_options_are_text_however_yaml_reads_them(written) -> None:
         ("ingest: {first_day: 2011-13-01}", "ingest.first_day: Input should be a valid date"),
         ("ingest: {max_refused_share: 2}", "less than or equal to 1 (got 2)"),
         ("spark: {config: {a: [1]}}", "spark.config.a: give text, a number, true or false"),
-        ("training: {models: {gbt: null, random_forest: null, logistic_regression: null}}", "name"),
+        (
+            "training: {models: {gbt: null, random_forest: null, logistic_regression: null, "
+            "lightgbm: null}}",
+            "name",
+        ),
         ("training: {metric: auc}", "'roc_auc', 'pr_auc', 'log_loss' or 'brier' (got 'auc')"),
         ("scoring: {high_deciles: 6}", "medium_deciles must be above high_deciles"),
         ("lake: {path: '${oc.env:REPURCHASE_NOT_SET}'}", "lake.path: interpolation"),

@@ -19,6 +19,7 @@ GRIDS = {
     "logistic_regression": {"regParam": (0.001,)},
     "random_forest": {"numTrees": (10,), "maxDepth": (4,)},
     "gbt": {"maxIter": (5,), "maxDepth": (3,)},
+    "lightgbm": {"maxIter": (20,), "numLeaves": (4,)},
 }
 
 
