@@ -14,6 +14,8 @@ from jobs.console import console
 from jobs.options import Job, LogSpan, log_span
 from lake.store import Lake
 
+pytestmark = pytest.mark.slow
+
 PLAUSIBLE = 0.95
 
 

@@ -15,6 +15,8 @@ from jobs.options import Job, log_span
 from jobs.train import train
 from lake.store import Lake
 
+pytestmark = pytest.mark.slow
+
 DATES = 10
 DATES_JUDGED = 3
 
