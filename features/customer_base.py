@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pyspark.sql import DataFrame
 
-from features.histories import histories, sampled, spends
+from features.histories import histories, spends
 from features.likelihood import FitError, Fitted, fit_purchases, fit_spend
 from features.predictions import Predictions
 from features.probabilistic import GammaGamma, MbgNbd
+from features.snapshots import sampled
 from features.windows import Snapshots, customer_features
 from lake.contracts import AS_OF, Column, Table
 
@@ -69,6 +71,11 @@ def fitted_customer_base(customer_days: DataFrame, snapshots: Snapshots, share: 
 def predictions(rows: DataFrame, as_ofs: Sequence[date], horizon_days: int) -> Predictions:
     """What the models in these rows of CUSTOMER_BASE predict, at the dates in their order."""
     known = rows.select("as_of", "model", "parameter", "estimate").toPandas()
+    return predictions_by(known, as_ofs, horizon_days)
+
+
+def predictions_by(known: pd.DataFrame, as_ofs: Sequence[date], horizon_days: int) -> Predictions:
+    """The same of rows that are here already."""
     table = known.pivot_table(index="as_of", columns=["model", "parameter"], values="estimate")
     by_date = table.reindex(sorted(as_ofs))
 

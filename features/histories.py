@@ -24,13 +24,6 @@ def mean_spend() -> Column:
     return F.col(REVENUE) / F.col(ORDER_DAYS)
 
 
-def sampled(rows: DataFrame, share: float) -> DataFrame:
-    """The rows of about this share of the customers, of the same ones each time."""
-    parts = 1_000_000
-    part = F.pmod(F.xxhash64("customer_id"), F.lit(parts))
-    return rows if share >= 1 else rows.where(part < round(share * parts))
-
-
 def histories(features: DataFrame) -> DataFrame:
     """How many customers share a history: `as_of`, `repeats`, `first_to_last`, `tenure`,
     `customers`.

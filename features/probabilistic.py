@@ -42,6 +42,8 @@ DEEP = 30.0
 # Nodes of the trapezoidal rule for means over the chance to drop out, with exp of each and of its
 # negative.
 _STEPS = tuple((float(t), math.exp(t), math.exp(-t)) for t in np.linspace(-3.5, 3.5, 24))
+# Up to so many rows, all nodes at once take no longer than one.
+FEW = 64
 # The likelihood of what never happens is exp(-NEVER), which is not 0.
 _NEVER = 700.0
 # Chances to drop out are taken no nearer to 0 and 1 than this, where a difference would be noise.
@@ -77,7 +79,10 @@ class Model:
 
     def _functions(self, *values: Value) -> Any:
         operands = [*vars(self).values(), *values]
-        return _OnColumns if any(isinstance(v, Column) for v in operands) else _OnArrays
+        if any(isinstance(v, Column) for v in operands):
+            return _OnColumns
+        rows = max((len(v) for v in operands if isinstance(v, np.ndarray) and v.ndim), default=0)
+        return _OnFewRows if 0 < rows <= FEW else _OnArrays
 
 
 @dataclass(frozen=True)
@@ -382,6 +387,20 @@ class _OnArrays:
         for step in steps:
             rows = [step(*row) for row in rows]
         return sum(weight * value for weight, value in rows) / sum(weight for weight, _ in rows)
+
+
+class _OnFewRows(_OnArrays):
+    """The same for arrays so short that every step takes as long for one node as for all."""
+
+    @staticmethod
+    def mean(nodes: Nodes, *steps: Step) -> Value:
+        """The mean of the weights and values that come of the nodes, a row of an array each."""
+        row: tuple[Value, ...] = tuple(np.array(nodes, float).T[:, :, None])
+        for step in steps:
+            row = step(*row)
+        weight, value = row
+        weights = np.broadcast_to(weight, np.broadcast_shapes(weight.shape, value.shape))
+        return (weights * value).sum(axis=0) / weights.sum(axis=0)
 
 
 def _lifted(function: Callable[..., Column]) -> Callable[..., Column]:

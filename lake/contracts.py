@@ -198,8 +198,9 @@ SCORES = Table(
         Column("band", "string", "high, medium or low, by decile"),
         Column(
             "reasons",
-            "array<struct<feature:string,value:double,contribution:double>>",
-            "The three features that moved the probability most; empty as yet",
+            "array<struct<feature:string,value:double,contribution:double,sentence:string>>",
+            "The three features that moved the probability most from that of an average customer, "
+            "by how much (contribution, signed), and in words; value is null for texts",
         ),
         Column("model_name", "string", "The champion that scored"),
         Column("model_version", "string", "Its version, see the table models"),
@@ -207,9 +208,15 @@ SCORES = Table(
         HORIZON_HOURS,
     ),
     partitioned_by=("as_of",),
+    properties=(CHANGE_FEED,),
 )
 
-CURRENT_SCORES = Table("current_scores", "The rows of scores with the latest as_of", SCORES.columns)
+CURRENT_SCORES = Table(
+    "current_scores",
+    "The rows of scores with the latest as_of",
+    SCORES.columns,
+    properties=(CHANGE_FEED,),
+)
 
 LIFETIME_VALUE = Table(
     "lifetime_value",
@@ -238,11 +245,16 @@ LIFETIME_VALUE = Table(
     partitioned_by=("as_of",),
 )
 
+# The model_version of figures of which no model came.
+BACKTEST = "backtest"
+MODEL = Column("model", "string", "The model or baseline")
+OF_RUN = Column("model_version", "string", "The version trained in this run, or backtest")
+
 EVALUATIONS = Table(
     "evaluations",
     "One row per model or baseline, as_of and metric",
     (
-        Column("model", "string", "The model or baseline"),
+        MODEL,
         AS_OF,
         HORIZON,
         Column(
@@ -261,9 +273,88 @@ EVALUATIONS = Table(
     partitioned_by=("as_of",),
 )
 
+COMPARISONS = Table(
+    "comparisons",
+    "One row per two models or baselines, as_of and metric: which is better on the same customers",
+    (
+        Column("model", "string", "A model or baseline"),
+        Column("other", "string", "What it is compared with"),
+        AS_OF,
+        HORIZON,
+        Column("metric", "string", "The metric, held out"),
+        Column("difference", "double", "That of model less that of other"),
+        Column("low", "double", "Where the 95 % interval of the difference begins"),
+        Column("high", "double", "Where it ends"),
+        Column("verdict", "string", "better, worse, or tie where the interval contains 0"),
+        OF_RUN,
+        HORIZON_HOURS,
+    ),
+    partitioned_by=("as_of",),
+)
+
+CURVES = Table(
+    "curves",
+    "One row per model or baseline, as_of and hundredth of the customers, the likeliest first: "
+    "what contacting so many would have found. For ROC take false_positive_rate and recall, for "
+    "precision and recall these, for gain contacted and recall, for profit orders and customers",
+    (
+        MODEL,
+        AS_OF,
+        HORIZON,
+        Column("contacted", "double", "The share of the customers up to here"),
+        Column("customers", "double", "Their number"),
+        Column("orders", "double", "How many of them ordered in the label window"),
+        Column("probability", "double", "The lowest probability among them"),
+        Column("recall", "double", "Of all who ordered, the share that is among them"),
+        Column("precision", "double", "The share of them that ordered"),
+        Column("false_positive_rate", "double", "Of all who did not order, the share among them"),
+        Column("lift", "double", "The precision over that of all customers"),
+        OF_RUN,
+        HORIZON_HOURS,
+    ),
+    partitioned_by=("as_of",),
+)
+
+RELIABILITY = Table(
+    "reliability",
+    "One row per model or baseline, as_of and bin of as many customers, the likeliest first",
+    (
+        MODEL,
+        AS_OF,
+        HORIZON,
+        Column("bins", "int", "Among how many bins: 10 deciles, or the 15 of the ECE"),
+        Column("bin", "int", "1 for the likeliest customers"),
+        Column("customers", "double", "The customers in it"),
+        Column("predicted", "double", "Their mean probability"),
+        Column("observed", "double", "The share of them that ordered in the label window"),
+        Column("lift", "double", "That over the share of all customers"),
+        Column("brier", "double", "The mean squared difference of probability and outcome"),
+        OF_RUN,
+        HORIZON_HOURS,
+    ),
+    partitioned_by=("as_of",),
+)
+
+IMPORTANCES = Table(
+    "importances",
+    "One row per trained model and feature that it could read",
+    (
+        Column("model_version", "string", "The model, see the table models"),
+        Column("feature", "string", "The feature, see the columns of the table features"),
+        Column("gain", "double", "Its share of the gain of trees and of the weights of a line"),
+        Column(
+            "permutation",
+            "double",
+            "ROC-AUC lost on the held-out date when its values change places; null: not tried",
+        ),
+        Column("permutation_low", "double", "Where the 95 % interval of that begins"),
+        Column("permutation_high", "double", "Where it ends"),
+    ),
+)
+
 MODELS = Table(
     "models",
-    "One row per trained champion; the one to score with is the last by trained_for",
+    "One row per trained model; the champion is the last by trained_for that is published",
     (
         Column("model_version", "string", "The date it was trained for and a hash of what it is"),
         Column("model_name", "string", "A model of training.models, or blend (all of them)"),
@@ -271,15 +362,16 @@ MODELS = Table(
         HORIZON,
         Column("path", "string", "The folder with a saved Spark ML pipeline for each member"),
         Column("threshold", "double", "The probability from which on a repurchase is predicted"),
-        Column(
-            "calibration",
-            "string",
-            "JSON: intercept and slope on the logit, also of each member with its undone weight",
-        ),
+        Column("parameters", "string", "JSON: the grid point of each member"),
+        Column("open_form", "string", "JSON: the whole model in numbers, see models/open_form.py"),
         Column("features", "array<string>", "The feature columns that it reads"),
+        Column("tuned_on", "array<date>", "The dates that it was tuned on"),
+        Column("held_out", "date", "The date that judged it, which tuning had not seen"),
         Column("settings", "string", "JSON: every setting of the run"),
         Column("data_versions", "map<string,bigint>", "The Delta version of every table read"),
-        Column("importances", "map<string,double>", "Each feature's share of the importance"),
+        Column("code_version", "string", "The release of this project that trained it"),
+        Column("published", "boolean", "Whether it may score; else it was a challenger"),
+        Column("decision", "string", "Why it is published or not"),
         HORIZON_HOURS,
     ),
     partitioned_by=(),

@@ -37,6 +37,10 @@ _BUILT_BY = {
     "labels": "build-features",
     "models": "train",
     "evaluations": "train",
+    "comparisons": "train",
+    "curves": "train",
+    "reliability": "train",
+    "importances": "train",
     "scores": "score",
     "current_scores": "score",
     "lifetime_value": "score",
@@ -68,7 +72,7 @@ class Lake:
     def __init__(self, spark: SparkSession, path: str, catalog_schema: str | None = None) -> None:
         self.spark = spark
         self._schema = catalog_schema
-        self._path = path if "://" in path or path.startswith("dbfs:") else os.path.abspath(path)
+        self._path = os.path.abspath(path) if is_folder(path) else path
         if catalog_schema is not None and not re.fullmatch(r"\w+(\.\w+)?", catalog_schema):
             raise ConfigurationError(
                 f"lake.catalog_schema: {catalog_schema!r} is not schema or catalog.schema"
@@ -120,6 +124,46 @@ class Lake:
         writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
         writer.overwrite(F.expr(where or "true"))
 
+    def amend(
+        self,
+        table: Table,
+        frame: DataFrame,
+        keys: Sequence[str],
+        where: str = "true",
+        ignoring: Sequence[str] = (),
+    ) -> None:
+        """Give the table the rows that `replace` would, in one commit that writes what differs: a
+        row whose columns, but for those ignored, are as they were stays, and the change feed is
+        silent about it. Every row of the frame must fulfil `where`, and no two have the same keys.
+        """
+        self._create(table)
+        self.complete(table)
+        names = [column.name for column in table.columns]
+        there = self.read(table.name).where(where).select(names)
+        differing = _differing(table.select(frame), there, keys, ignoring).persist()
+        try:
+            if not differing.isEmpty():
+                self._merge(table, differing, keys, where)
+        finally:
+            differing.unpersist()
+
+    def _merge(self, table: Table, differing: DataFrame, keys: Sequence[str], where: str) -> None:
+        names = [column.name for column in table.columns]
+        self.spark.sql(
+            f"MERGE INTO {_unformatted(self.name(table.name))} USING {{differing}} "
+            f"ON {_equal(keys)} AND ({where}) "
+            "WHEN MATCHED AND gone THEN DELETE "
+            f"WHEN MATCHED THEN UPDATE SET {', '.join(f'{n} = new_{n}' for n in names)} "
+            f"WHEN NOT MATCHED THEN INSERT ({', '.join(names)}) "
+            f"VALUES ({', '.join(f'new_{n}' for n in names)})",
+            differing=differing,
+        )
+
+    def update(self, table: Table, values: dict[str, str], where: str) -> None:
+        """Give columns of the rows that fulfil `where` (SQL) other values, SQL expressions."""
+        changed = ", ".join(f"{column} = {value}" for column, value in values.items())
+        self.spark.sql(f"UPDATE {self.name(table.name)} SET {changed} WHERE {where}")
+
     def replace_dates(self, table: Table, made: Made, days: Sequence[date]) -> None:
         """Write the rows in the place of those of these days; `table` is partitioned by the day.
 
@@ -146,7 +190,7 @@ class Lake:
 
     def _holds_plain_files(self, table: Table) -> bool:
         """Whether the table's files are in a folder, and nothing is asked of who adds one."""
-        if self._schema or "://" in self._path or self._path.startswith("dbfs:") or is_remote():
+        if self._schema or not is_folder(self._path) or is_remote():
             return False
         protocol = DeltaTable(self.folder(table.name)).protocol()
         types = {f.name: f.dataType.simpleString() for f in self.read(table.name).schema}
@@ -161,9 +205,21 @@ class Lake:
             self.spark.sql(f"ALTER TABLE {self.name(table.name)} ADD COLUMNS ({', '.join(new)})")
 
     def complete(self, table: Table) -> None:
-        """Add the columns that the table of an earlier release of this project lacks."""
+        """Add the columns and properties that the table of an earlier release of this project
+        lacks; a property that has another value keeps it.
+        """
         if self.exists(table.name):
             self._add_columns(table)
+            self._add_properties(table)
+
+    def _add_properties(self, table: Table) -> None:
+        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table.name)}").collect()
+        there = {row["key"] for row in rows}
+        new = [f"'{key}' = '{value}'" for key, value in table.properties if key not in there]
+        if new:
+            self.spark.sql(
+                f"ALTER TABLE {self.name(table.name)} SET TBLPROPERTIES ({', '.join(new)})"
+            )
 
     def version(self, table: str) -> int:
         """The Delta version of the table as it is now."""
@@ -212,7 +268,7 @@ class Lake:
         """Remember facts about the table's content with the table."""
         current = self.properties(table)
         if any(current.get(key) != value for key, value in properties.items()):
-            pairs = ", ".join(f"'repurchase.{k}' = {_quoted(v)}" for k, v in properties.items())
+            pairs = ", ".join(f"'repurchase.{k}' = {quoted(v)}" for k, v in properties.items())
             self.spark.sql(f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ({pairs})")
 
     def properties(self, table: str) -> dict[str, str]:
@@ -235,7 +291,7 @@ class Lake:
         properties = f"TBLPROPERTIES ({pairs})" if pairs else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
-            f"{partitions} COMMENT {_quoted(table.description)} {properties}"
+            f"{partitions} COMMENT {quoted(table.description)} {properties}"
         )
 
 
@@ -258,12 +314,43 @@ def _commit(
     )
 
 
+def is_folder(path: str) -> bool:
+    """Whether Python sees the path too, and not only Spark."""
+    return "://" not in path and not path.startswith("dbfs:")
+
+
+def _differing(
+    rows: DataFrame, there: DataFrame, keys: Sequence[str], ignoring: Sequence[str]
+) -> DataFrame:
+    """The rows that are not among those that are there, and the keys of those that are `gone`;
+    the columns have `new_` before their names.
+    """
+    names = rows.columns
+    # Names of their own: in a merge, a predicate on the table then means the table.
+    new = rows.toDF(*[f"new_{name}" for name in names]).withColumn("gone", F.lit(False))
+    both = new.join(there, F.expr(_equal(keys)), "full_outer")
+    same = _equal([name for name in names if name not in ignoring])
+    kept = {key: f"coalesce(new_{key}, {key})" for key in keys}
+    columns = [F.expr(kept.get(name, f"new_{name}")).alias(f"new_{name}") for name in names]
+    gone = F.coalesce("gone", F.lit(True)).alias("gone")
+    return both.where(f"gone IS NULL OR NOT ({same})").select(*columns, gone)
+
+
+def _equal(names: Sequence[str]) -> str:
+    return " AND ".join(f"{name} <=> new_{name}" for name in names)
+
+
+def _unformatted(name: str) -> str:
+    """The name, for a query with named frames, where braces mean something."""
+    return name.replace("{", "{{").replace("}", "}}")
+
+
 def _is_whole(file: str, size: int) -> bool:
     return os.path.exists(file) and os.path.getsize(file) == size
 
 
 def _defined(column: Column) -> str:
-    return f"`{column.name}` {column.type} COMMENT {_quoted(column.description)}"
+    return f"`{column.name}` {column.type} COMMENT {quoted(column.description)}"
 
 
 def _tells_changes(operation: str, predicate: str | None) -> bool:
@@ -274,7 +361,7 @@ def _tells_changes(operation: str, predicate: str | None) -> bool:
 
 def among(column: str, values: Iterable[str]) -> str:
     """The predicate that a text column is one of the values."""
-    return f"{column} IN ({', '.join(map(_quoted, sorted(values)))})"
+    return f"{column} IN ({', '.join(map(quoted, sorted(values)))})"
 
 
 def dated(column: str, days: Sequence[date]) -> str:
@@ -283,6 +370,7 @@ def dated(column: str, days: Sequence[date]) -> str:
     return f"{column} IN ({literals})"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """The text as a literal of Spark SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

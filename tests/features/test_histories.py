@@ -11,11 +11,11 @@ from features.histories import (
     history_columns,
     mean_spend,
     regularity,
-    sampled,
     spends,
 )
 from features.likelihood import fit_purchases
 from features.probabilistic import MbgNbd
+from features.snapshots import sampled
 
 DAY, LATER = dt.date(2021, 6, 30), dt.date(2021, 7, 30)
 SCHEMA = (

@@ -1,6 +1,7 @@
 """Tables are replaced in one commit, remember facts, and are read by others as they are."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -10,7 +11,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.errors import ConfigurationError, InputError
-from lake.contracts import Column, Table
+from lake.contracts import CHANGE_FEED, Column, Table
 from lake.store import Lake, dated
 
 VISITS = Table(
@@ -20,6 +21,20 @@ VISITS = Table(
     partitioned_by=("day",),
 )
 MONDAY, TUESDAY = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
+
+PLANS = Table(
+    "plans",
+    "One row per visitor",
+    (
+        Column("who", "string", "The visitor"),
+        Column("visits", "array<int>", "Pages of each"),
+        Column("room", "int", "The room, where there is one"),
+        Column("written_at", "string", "When the row was written"),
+    ),
+    properties=(CHANGE_FEED,),
+)
+BEFORE = [("a", [1], 1, "then"), ("a", [2], None, "then"), ("b", [3], 1, "then")]
+AFTER = [("a", [1], 1, "now"), ("a", [5], None, "now"), ("c", [], 1, "now")]
 
 
 def visits(spark: SparkSession, *rows: tuple[str, dt.date]) -> DataFrame:
@@ -43,6 +58,59 @@ def test_a_row_outside_the_replaced_days_is_an_error_and_nothing_is_written(
     with pytest.raises(Exception, match="DELTA_REPLACE_WHERE_MISMATCH"):
         lake.replace(VISITS, visits(spark, ("c", MONDAY)), dated("day", [TUESDAY]))
     assert lake.version("visits") == version
+
+
+def plans(spark: SparkSession, rows: list[tuple[object, ...]]) -> DataFrame:
+    return spark.createDataFrame(rows, PLANS.schema)
+
+
+def told(lake: Lake, version: int) -> list[tuple[str, str, list[int]]]:
+    """What the change feed says, to a reader without Spark, of the commits after a version."""
+    feed = DeltaTable(lake.folder("plans")).load_cdf(version + 1, allow_out_of_range=True)
+    rows = pl.DataFrame(feed.read_all()).select("_change_type", "who", "visits").rows()
+    return sorted(rows)
+
+
+def test_an_amended_table_has_the_new_rows_and_its_change_feed_only_what_differs(
+    spark: SparkSession, lake: Lake
+) -> None:
+    def amend(rows: list[tuple[object, ...]]) -> int:
+        lake.amend(PLANS, plans(spark, rows), ["who", "room"], ignoring=["written_at"])
+        return lake.version("plans")
+
+    first = amend(BEFORE)
+    second = amend(AFTER)
+    kept = [("a", [1], 1, "then"), *AFTER[1:]]
+    assert sorted(map(tuple, lake.read("plans").collect()), key=str) == sorted(kept, key=str)
+    assert told(lake, first) == [
+        ("delete", "b", [3]),
+        ("insert", "c", []),
+        ("update_postimage", "a", [5]),
+        ("update_preimage", "a", [2]),
+    ]
+    assert amend([(*row[:3], "later") for row in AFTER]) == second
+    lake.compact("plans")
+    assert told(lake, second) == []
+
+
+def test_what_is_amended_ends_where_the_predicate_does(spark: SparkSession, lake: Lake) -> None:
+    lake.replace(VISITS, visits(spark, ("a", MONDAY), ("b", TUESDAY)))
+    now = visits(spark, ("c", TUESDAY))
+    lake.amend(VISITS, now, ["who", "day"], dated("day", [TUESDAY]))
+    assert sorted(map(tuple, lake.read("visits").collect())) == [("a", MONDAY), ("c", TUESDAY)]
+
+
+def test_an_older_table_is_given_the_properties_that_it_lacks_and_keeps_its_own(
+    spark: SparkSession, lake: Lake
+) -> None:
+    older = replace(PLANS, properties=(), columns=PLANS.columns[:3])
+    lake.replace(older, plans(spark, BEFORE))
+    lake.amend(PLANS, plans(spark, AFTER), ["who", "room"])
+    assert DeltaTable(lake.folder("plans")).metadata().configuration == dict([CHANGE_FEED])
+    assert sorted(map(tuple, lake.read("plans").collect()), key=str) == sorted(AFTER, key=str)
+    spark.sql(f"ALTER TABLE {lake.name('plans')} SET TBLPROPERTIES ('{CHANGE_FEED[0]}' = 'false')")
+    lake.complete(PLANS)
+    assert DeltaTable(lake.folder("plans")).metadata().configuration == {CHANGE_FEED[0]: "false"}
 
 
 def test_comments_describe_table_and_columns(spark: SparkSession, lake: Lake) -> None:
@@ -97,8 +165,9 @@ def test_a_schema_that_is_no_name_is_refused(spark: SparkSession, schema: str) -
 def test_a_folder_may_have_blanks_quotes_and_letters_of_any_alphabet(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    lake = Lake(spark, str(tmp_path / 'it\'s my "läke" 湖'))
+    lake = Lake(spark, str(tmp_path / 'it\'s my {"läke"} 湖'))
     lake.replace(VISITS, visits(spark, ("a", MONDAY)))
-    assert lake.read("visits").count() == 1
+    lake.amend(VISITS, visits(spark, ("b", MONDAY)), ["who"])
+    assert [row.who for row in lake.read("visits").collect()] == ["b"]
     with pytest.raises(ConfigurationError, match="backtick"):
         Lake(spark, "a`b")
