@@ -1,17 +1,27 @@
-"""LightGBM as a Spark ML estimator: trained on the driver, scored by the workers.
+"""Boosted trees of other packages as Spark ML estimators, whose models need none of these packages.
 
-LightGBM has no jar for Spark 4. What is sampled for training fits a driver, and a histogram is made
-there in a second, where a distributed tree needs a job a level. Ke and others (2017), LightGBM: a
-highly efficient gradient boosting decision tree.
+LightGBM and CatBoost have no jar for Spark 4, and train on the driver: what is sampled for training
+fits there, and a histogram is made in a second, where a distributed tree needs a job a level.
+XGBoost trains in Spark's workers by its own `xgboost.spark`, which Spark Connect does not run. The
+trees are then plain numbers (`models.trees`), so that scoring needs none of these packages.
+
+Chen and Guestrin (2016), XGBoost: a scalable tree boosting system. Ke and others (2017), LightGBM:
+a highly efficient gradient boosting decision tree. Prokhorenkova and others (2018), CatBoost:
+unbiased boosting with categorical features.
 """
 
+import json
+import logging
+import tempfile
+from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from pyspark import keyword_only
+import pyarrow as pa
+from pyspark import cloudpickle, keyword_only
 from pyspark.ml import Estimator, Model
 from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.ml.linalg import DenseVector
@@ -27,11 +37,16 @@ from pyspark.ml.param.shared import (
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.functions import arrow_udf
 
+from models import trees
+from models.trees import Floats, Forest, Node, by_input, forest, forest_as_dict, tree_of
+
+# Workers need numpy and Arrow, and no copy of this package.
+cloudpickle.register_pickle_by_value(trees)  # type: ignore[no-untyped-call]
 # What the grid need not find: few features a tree and strong shrinkage of its leaves, since the
 # features of a customer say much the same, and the same customers come on every date.
-FIXED = {
+OF_LIGHTGBM = {
     "objective": "binary",
     "feature_fraction": 0.3,
     "bagging_fraction": 0.7,
@@ -42,54 +57,67 @@ FIXED = {
     "force_row_wise": True,
     "verbose": -1,
 }
-_POSITIVE = "positive_probability"
+OF_CATBOOST = {
+    "loss_function": "Logloss",
+    "rsm": 0.3,
+    "l2_leaf_reg": 30.0,
+    "bootstrap_type": "Bernoulli",
+    "subsample": 0.7,
+    "allow_writing_files": False,
+    "verbose": False,
+}
+OF_XGBOOST: dict[str, Any] = {
+    "colsample_bytree": 0.3,
+    "subsample": 0.7,
+    "min_child_weight": 20,
+    "reg_lambda": 30.0,
+    "tree_method": "hist",
+    # What is sampled fits one worker; more would wait for each other at every level of a tree, and
+    # a fit beside another for the slots that it holds.
+    "num_workers": 1,
+}
+_ODDS = "log_odds"
+# The weight of a leaf that no training row came to.
+NO_ROWS = 1e-9
 
 
-class _Boosted(HasFeaturesCol, HasLabelCol, HasWeightCol, HasSeed, HasMaxIter, HasStepSize):
-    """The parameters of the estimator and of its model."""
-
-    numLeaves: "Param[int]" = Param(  # noqa: N815 - Spark's way to write
-        Params._dummy(), "numLeaves", "leaves of a tree", TypeConverters.toInt
-    )
+class _Params(HasFeaturesCol, HasLabelCol, HasWeightCol, HasSeed, HasMaxIter, HasStepSize):
+    """`maxIter` trees, each worth `stepSize`."""
 
 
-class LightGbm(
-    Estimator["LightGbmModel"], _Boosted, DefaultParamsReadable["LightGbm"], DefaultParamsWritable
-):
-    """Gradient-boosted trees of `numLeaves` leaves, `maxIter` of them, each worth `stepSize`."""
+class Booster(Estimator["ForestModel"], _Params):
+    """An estimator of trees whose sum is a logit."""
 
-    @keyword_only
-    def __init__(self, **params: Any) -> None:
-        super().__init__()
-        self._setDefault(numLeaves=8, maxIter=100, stepSize=0.05, seed=1)
-        self._set(**params)
+    @abstractmethod
+    def grown(self, dataset: DataFrame) -> tuple[Forest, Floats]:
+        """The trees, and the gain of each input."""
 
-    def _fit(self, dataset: DataFrame) -> "LightGbmModel":
-        import lightgbm  # noqa: PLC0415 - an extra
+    def _fit(self, dataset: DataFrame) -> "ForestModel":
+        found, gains = self.grown(dataset)
+        text = json.dumps(forest_as_dict(found))
+        model = ForestModel(forest=text, gains=[float(gain) for gain in gains])
+        return self._copyValues(model)
 
+    def collected(self, dataset: DataFrame) -> tuple[Floats, Floats, Floats]:
+        """What is learned from, on the driver: a row per snapshot, the labels, the weights."""
         columns = [
-            vector_to_array(F.col(self.getFeaturesCol()), "float32").alias("x"),
+            vector_to_array(F.col(self.getFeaturesCol())).alias("x"),
             F.col(self.getLabelCol()).cast("double").alias("y"),
             F.col(self.getWeightCol()).cast("double").alias("w"),
         ]
         table = dataset.select(*columns).toPandas()
-        settings = {
-            **FIXED,
-            "num_leaves": self.getOrDefault(self.numLeaves),
-            "learning_rate": self.getStepSize(),
-            "seed": self.getSeed() % 2**31,
-        }
-        known = lightgbm.Dataset(_matrix(table["x"]), table["y"], weight=table["w"])
-        booster = lightgbm.train(settings, known, self.getMaxIter())
-        model = LightGbmModel(booster=booster.model_to_string())
-        return self._copyValues(model)
+        rows = np.asarray(np.stack(table["x"].tolist()), np.float64)
+        return rows, table["y"].to_numpy(), table["w"].to_numpy()
 
 
-class LightGbmModel(Model, _Boosted, DefaultParamsReadable["LightGbmModel"], DefaultParamsWritable):
-    """Adds `rawPrediction`, `probability` and `prediction`; `booster` is LightGBM's own text."""
+class ForestModel(Model, _Params, DefaultParamsReadable["ForestModel"], DefaultParamsWritable):
+    """Adds `rawPrediction`, `probability` and `prediction`; `forest` holds the trees as JSON."""
 
-    booster: "Param[str]" = Param(
-        Params._dummy(), "booster", "the model as LightGBM writes it", TypeConverters.toString
+    forest: "Param[str]" = Param(
+        Params._dummy(), "forest", "the trees, see models/trees.py", TypeConverters.toString
+    )
+    gains: "Param[list[float]]" = Param(
+        Params._dummy(), "gains", "the gain of each input", TypeConverters.toListFloat
     )
 
     @keyword_only
@@ -99,44 +127,171 @@ class LightGbmModel(Model, _Boosted, DefaultParamsReadable["LightGbmModel"], Def
 
     @property
     def featureImportances(self) -> DenseVector:  # noqa: N802 - Spark's name
-        """Each feature's share of the gain."""
-        import lightgbm  # noqa: PLC0415 - an extra
-
-        gain = lightgbm.Booster(model_str=self.getOrDefault(self.booster)).feature_importance(
-            "gain"
-        )
+        """Each input's share of the gain."""
+        gain = np.array(self.getOrDefault(self.gains))
         return DenseVector(gain / (gain.sum() or 1.0))
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
-        text = self.getOrDefault(self.booster)
+        text, inputs = self.getOrDefault(self.forest), len(self.getOrDefault(self.gains))
 
-        def predicted(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
-            import lightgbm  # noqa: PLC0415 - an extra, here of a worker
-            import numpy  # noqa: PLC0415 - the worker has no copy of this module
-            import pandas  # noqa: PLC0415
-
-            known = lightgbm.Booster(model_str=text)
+        def odds(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+            known = forest(json.loads(text))
             for rows in batches:
-                matrix = numpy.stack(rows.tolist()) if len(rows) else numpy.empty((0, 0))
-                found = known.predict(matrix, num_threads=1) if len(rows) else []
-                yield pandas.Series(found, dtype="float64")
+                yield pa.array(known.said(by_input(rows, inputs)))
 
-        predict = pandas_udf(predicted, "double")  # type: ignore[call-overload]
-        features = vector_to_array(F.col(self.getFeaturesCol()), "float32")
-        p = F.col(_POSITIVE)
-        odds = F.log(p / (1 - p))
+        said = arrow_udf(odds, "double")  # type: ignore[call-overload]
+        p = 1 / (1 + F.exp(-F.col(_ODDS)))
         return (
-            dataset.withColumn(_POSITIVE, predict(features))
+            dataset.withColumn(_ODDS, said(vector_to_array(F.col(self.getFeaturesCol()))))
             .withColumns(
                 {
-                    "rawPrediction": array_to_vector(F.array(-odds, odds)),
+                    "rawPrediction": array_to_vector(F.array(-F.col(_ODDS), F.col(_ODDS))),
                     "probability": array_to_vector(F.array(1 - p, p)),
                     "prediction": (p > 0.5).cast("double"),
                 }
             )
-            .drop(_POSITIVE)
+            .drop(_ODDS)
         )
 
 
-def _matrix(rows: pd.Series) -> npt.NDArray[np.float32]:
-    return np.asarray(np.stack(rows.tolist()), np.float32)
+class LightGbm(Booster, DefaultParamsReadable["LightGbm"], DefaultParamsWritable):
+    """LightGBM's trees, of `numLeaves` leaves."""
+
+    numLeaves: "Param[int]" = Param(  # noqa: N815 - Spark's way to write
+        Params._dummy(), "numLeaves", "leaves of a tree", TypeConverters.toInt
+    )
+
+    @keyword_only
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self._setDefault(numLeaves=8, maxIter=100, stepSize=0.05, seed=1)
+        self._set(**params)
+
+    def grown(self, dataset: DataFrame) -> tuple[Forest, Floats]:
+        """LightGBM's trees."""
+        import lightgbm  # noqa: PLC0415 - an extra
+
+        settings = {
+            **OF_LIGHTGBM,
+            "num_leaves": self.getOrDefault(self.numLeaves),
+            "learning_rate": self.getStepSize(),
+            "seed": self.getSeed() % 2**31,
+        }
+        rows, labels, weights = self.collected(dataset)
+        known = lightgbm.Dataset(rows, labels, weight=weights)
+        booster = lightgbm.train(settings, known, self.getMaxIter())
+        grown = [
+            tree_of(_of_lightgbm(t["tree_structure"])) for t in booster.dump_model()["tree_info"]
+        ]
+        return Forest(tuple(grown)), booster.feature_importance("gain")
+
+
+class CatBoost(Booster, DefaultParamsReadable["CatBoost"], DefaultParamsWritable):
+    """CatBoost's trees, which ask the same of all rows at each of `depth` levels."""
+
+    depth: "Param[int]" = Param(Params._dummy(), "depth", "levels of a tree", TypeConverters.toInt)
+
+    @keyword_only
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self._setDefault(depth=4, maxIter=200, stepSize=0.05, seed=1)
+        self._set(**params)
+
+    def grown(self, dataset: DataFrame) -> tuple[Forest, Floats]:
+        """CatBoost's trees."""
+        import catboost  # noqa: PLC0415 - an extra
+
+        model = catboost.CatBoost(
+            {
+                **OF_CATBOOST,
+                "depth": self.getOrDefault(self.depth),
+                "iterations": self.getMaxIter(),
+                "learning_rate": self.getStepSize(),
+                "random_seed": self.getSeed() % 2**31,
+            }
+        )
+        rows, labels, weights = self.collected(dataset)
+        known = catboost.Pool(rows, labels, weight=weights)
+        model.fit(known)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.json"
+            model.save_model(str(file), format="json")
+            saved = json.loads(file.read_text(encoding="utf-8"))
+        scale, (bias,) = saved["scale_and_bias"]
+        grown = [tree_of(_of_catboost(tree, scale)) for tree in saved["oblivious_trees"]]
+        gains = model.get_feature_importance(known, type="PredictionValuesChange")
+        return Forest(tuple(grown), bias), np.asarray(gains, float)
+
+
+class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
+    """XGBoost's trees, of `maxDepth` levels, grown by one of Spark's workers."""
+
+    maxDepth: "Param[int]" = Param(  # noqa: N815 - Spark's way to write
+        Params._dummy(), "maxDepth", "levels of a tree", TypeConverters.toInt
+    )
+
+    @keyword_only
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self._setDefault(maxDepth=4, maxIter=100, stepSize=0.05, seed=1)
+        self._set(**params)
+
+    def grown(self, dataset: DataFrame) -> tuple[Forest, Floats]:
+        """XGBoost's trees."""
+        from xgboost.spark import SparkXGBClassifier  # noqa: PLC0415 - an extra
+
+        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+        estimator = SparkXGBClassifier(
+            **OF_XGBOOST,
+            features_col=self.getFeaturesCol(),
+            label_col=self.getLabelCol(),
+            weight_col=self.getWeightCol(),
+            max_depth=self.getOrDefault(self.maxDepth),
+            n_estimators=self.getMaxIter(),
+            learning_rate=self.getStepSize(),
+            random_state=self.getSeed() % 2**31,
+            verbose=False,
+        )
+        booster = estimator.fit(dataset).get_booster()
+        nodes = booster.trees_to_dataframe().set_index("ID")
+        grown = [tree_of(_of_xgboost(nodes, f"{tree}-0")) for tree in nodes["Tree"].unique()]
+        known = json.loads(booster.save_config())["learner"]["learner_model_param"]
+        base = float(known["base_score"].strip("[]"))
+        gains = np.zeros(booster.num_features())
+        for name, gain in booster.get_score(importance_type="total_gain").items():
+            gains[int(name.removeprefix("f"))] = gain
+        return Forest(tuple(grown), float(np.log(base / (1 - base)))), gains
+
+
+def _of_lightgbm(node: dict[str, Any]) -> Node:
+    if "leaf_value" in node:
+        return Node(node["leaf_value"], node.get("leaf_count", 1))
+    left, right = _of_lightgbm(node["left_child"]), _of_lightgbm(node["right_child"])
+    split = node["split_feature"], node["threshold"]
+    return Node(node["internal_value"], node["internal_count"], *split, left, right)
+
+
+def _of_catboost(
+    tree: dict[str, Any], scale: float, level: int | None = None, leaf: int = 0
+) -> Node:
+    """A leaf's number has a 1 at the place of each split whose border its rows are above."""
+    level = len(tree["splits"] or ()) if level is None else level
+    if level == 0:
+        return Node(scale * tree["leaf_values"][leaf], max(tree["leaf_weights"][leaf], NO_ROWS))
+    split = tree["splits"][level - 1]
+    below = _of_catboost(tree, scale, level - 1, leaf)
+    above = _of_catboost(tree, scale, level - 1, leaf | 1 << (level - 1))
+    cover = below.cover + above.cover
+    return Node(0.0, cover, split["float_feature_index"], split["border"], below, above)
+
+
+def _of_xgboost(nodes: pd.DataFrame, name: str) -> Node:
+    node: Any = nodes.loc[name]
+    if node["Feature"] == "Leaf":
+        return Node(node["Gain"], node["Cover"])
+    # A single-precision number goes left below the split: here, whatever is rounded to one.
+    split = np.float32(node["Split"])
+    threshold = (float(split) + float(np.nextafter(split, np.float32(-np.inf)))) / 2
+    below, above = _of_xgboost(nodes, node["Yes"]), _of_xgboost(nodes, node["No"])
+    place = int(node["Feature"].removeprefix("f"))
+    return Node(0.0, node["Cover"], place, threshold, below, above)

@@ -1,87 +1,225 @@
 """Raw probabilities to calibrated ones, undone of class weights.
 
-Platt scaling (Platt 1999) on the logit: logit(p) = intercept + slope * logit(raw).
+Three curves from the logit of what a model says to the logit of what is true: Platt's (1999) line;
+the beta calibration of Kull, Silva Filho and Flach (2017); and isotonic regression (Zadrozny and
+Elkan 2002), with straight lines from step to step. Each serves numpy and Spark columns.
 """
 
 import math
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from scipy.optimize import isotonic_regression
 
+Floats = npt.NDArray[np.float64]
+# An array or a Spark column of numbers.
+Value = Any
 # Probabilities this near to 0 or 1 are taken to be here, so that a logit is finite.
 NEAREST = 1e-6
+# Another curve than the line must be better by so much log loss: one date tells less from noise.
+WORTH = 2e-3
+# Isotonic regression looks at so many groups of scores.
+GROUPS = 100
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """logit(probability) = intercept + slope * (logit(raw) - log(weight_ratio)).
-
-    `weight_ratio` is the weight of a positive over that of a negative while fitting: weights
-    multiply the odds that a model learns by it, whatever the model.
+    """A curve. `weight_ratio` is the weight of a positive over that of a negative while fitting:
+    weights multiply the odds that a model learns by it, whatever the model.
     """
 
-    intercept: float
-    slope: float
     weight_ratio: float
+
+    @abstractmethod
+    def moved(self, logit: Value) -> Value:
+        """The calibrated logit of the logit of a raw probability whose weight is undone."""
 
     def __call__(self, raw: Column) -> Column:
         """The calibrated probability, as a column expression."""
-        moved = self.intercept + self.slope * (logit(raw) - math.log(self.weight_ratio))
-        return 1 / (1 + F.exp(-moved))
+        return 1 / (1 + F.exp(-self.moved(logit(raw) - math.log(self.weight_ratio))))
+
+    def of_logits(self, raw: Floats) -> Floats:
+        """The calibrated logits of the logits of raw probabilities."""
+        return np.asarray(self.moved(raw - math.log(self.weight_ratio)), float)
 
     def of(self, undone_raw: pd.Series) -> pd.Series:
         """The calibrated probability of raw probabilities whose class weight is undone already."""
-        moved = self.intercept + self.slope * _logits(undone_raw)
-        return pd.Series(1 / (1 + np.exp(-moved)), index=undone_raw.index)
+        moved = self.moved(logits(undone_raw.to_numpy(float)))
+        return pd.Series(chances(moved), index=undone_raw.index)
+
+    @property
+    def kind(self) -> str:
+        """platt, beta or isotonic."""
+        return type(self).__name__.lower()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; `calibration` reads it."""
+        return {"kind": self.kind, **asdict(self)}
 
 
-IDENTITY = Calibration(0.0, 1.0, 1.0)
+@dataclass(frozen=True)
+class Platt(Calibration):
+    """intercept + slope * logit."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+
+    def moved(self, logit: Value) -> Value:
+        """The line."""
+        return self.intercept + self.slope * logit
+
+
+@dataclass(frozen=True)
+class Beta(Calibration):
+    """intercept + rise * log(p) - fall * log(1 - p), where p is the raw probability."""
+
+    intercept: float
+    rise: float
+    fall: float
+
+    def moved(self, logit: Value) -> Value:
+        """The curve."""
+        functions = F if isinstance(logit, Column) else np
+        log_rest = -functions.log1p(functions.exp(logit))
+        return self.intercept + self.rise * (logit + log_rest) - self.fall * log_rest
+
+
+@dataclass(frozen=True)
+class Isotonic(Calibration):
+    """constant + the sum of weight * |logit - knot|: straight between knots, level beyond."""
+
+    constant: float
+    knots: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def moved(self, logit: Value) -> Value:
+        """The broken line."""
+        functions = F if isinstance(logit, Column) else np
+        bends = [
+            weight * functions.abs(logit - knot)
+            for knot, weight in zip(self.knots, self.weights, strict=True)
+        ]
+        return sum(bends, self.constant + 0 * logit)
+
+
+IDENTITY = Platt(1.0)
+
+
+def calibration(saved: dict[str, Any]) -> Calibration:
+    """The calibration that `as_dict` has written."""
+    kinds: dict[str, Callable[..., Calibration]] = {
+        "platt": Platt,
+        "beta": Beta,
+        "isotonic": Isotonic,
+    }
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k != "kind"}
+    return kinds[saved["kind"]](**values)
 
 
 def undone(raw: Column, weight_ratio: float) -> Column:
     """The raw probability without the effect of the class weight."""
-    return Calibration(0.0, 1.0, weight_ratio)(raw)
+    return Platt(weight_ratio)(raw)
 
 
 def fit_platt(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
-    """The calibration that maximises the likelihood of a score histogram.
+    """The line that maximises the likelihood of a score histogram.
 
     `histogram` has one row per distinct score: `probability` (undone of weights), `n`,
-    `positives`. Newton's method on the two parameters, with Platt's (1999) smoothed targets
-    against separable data; the identity where all labels are the same or the slope would turn
-    the ranking round.
+    `positives`. Platt's smoothed targets stand against separable data; the identity where all
+    labels are the same or the slope would turn the ranking round.
     """
-    positives, total = histogram["positives"].sum(), histogram["n"].sum()
-    if positives in (0, total) or len(histogram) < 2:
-        return Calibration(0.0, 1.0, weight_ratio)
-    x = _logits(histogram["probability"])
-    n, hits = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
-    high, low = (positives + 1) / (positives + 2), 1 / (total - positives + 2)
-    target = hits * high + (n - hits) * low
-    design = np.column_stack([np.ones_like(x), x])
-    base = target.sum() / n.sum()
-    # From no slope at all, Newton's steps on this concave likelihood do not overshoot.
-    parameters = np.array([np.log(base / (1 - base)), 0.0])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-design @ parameters))
-        gradient = design.T @ (target - n * p)
-        hessian = (design * (n * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        parameters = parameters + step
-        if np.abs(step).max() < 1e-10:
-            break
-    intercept, slope = (float(value) for value in parameters)
-    if slope <= 0:
-        return Calibration(0.0, 1.0, weight_ratio)
-    return Calibration(intercept, slope, weight_ratio)
+    if not _teaches(histogram):
+        return Platt(weight_ratio)
+    intercept, slope = _likeliest(histogram, [logits(histogram["probability"].to_numpy(float))])
+    return Platt(weight_ratio, intercept, slope) if slope > 0 else Platt(weight_ratio)
 
 
-def _logits(p: pd.Series) -> npt.NDArray[np.float64]:
-    clipped = p.to_numpy(float).clip(NEAREST, 1 - NEAREST)
+def fit_beta(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
+    """The beta curve that maximises the likelihood of a score histogram, as for `fit_platt`.
+
+    Neither arm may turn the ranking round: one that would is held level.
+    """
+    if not _teaches(histogram):
+        return Platt(weight_ratio)
+    logit = logits(histogram["probability"].to_numpy(float))
+    arms = [-np.log1p(np.exp(-logit)), np.log1p(np.exp(logit))]
+    intercept, rise, fall = _likeliest(histogram, arms)
+    if rise < 0:
+        rise, (intercept, fall) = 0.0, _likeliest(histogram, arms[1:])
+    elif fall < 0:
+        fall, (intercept, rise) = 0.0, _likeliest(histogram, arms[:1])
+    if min(rise, fall) < 0:
+        return Platt(weight_ratio)
+    return Beta(weight_ratio, intercept, rise, fall)
+
+
+def fit_isotonic(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
+    """Isotonic regression of the rates in groups of equal size of a score histogram."""
+    if not _teaches(histogram):
+        return Platt(weight_ratio)
+    rows = histogram.sort_values("probability")
+    place = rows["n"].cumsum() - rows["n"] / 2
+    rows = rows.assign(x=logits(rows["probability"].to_numpy(float)) * rows["n"])
+    grouped = rows.groupby((place * GROUPS // rows["n"].sum()).astype(int))[["x", "n", "positives"]]
+    groups = grouped.sum()
+    n = groups["n"].to_numpy(float)
+    found = isotonic_regression(groups["positives"].to_numpy(float) / n, weights=n)
+    blocks = np.repeat(np.arange(len(found.blocks) - 1), np.diff(found.blocks))
+    steps = groups.groupby(blocks).sum()
+    # Half a customer more on either side, so that no rate is 0 or 1.
+    rate = (steps["positives"] + 0.5) / (steps["n"] + 1)
+    of_steps = np.maximum.accumulate(logits(rate.to_numpy(float)))
+    # Level from the first to the last group of a step, and straight from there to the next.
+    centres = (groups["x"] / groups["n"]).to_numpy(float)
+    ends = np.unique(np.concatenate([found.blocks[:-1], found.blocks[1:] - 1]))
+    knots, level = centres[ends], of_steps[blocks[ends]]
+    slopes = np.diff(level) / np.diff(knots)
+    weights = np.diff([0.0, *slopes, 0.0]) / 2
+    constant = float((level[0] + level[-1]) / 2)
+    return Isotonic(weight_ratio, constant, tuple(knots.tolist()), tuple(weights.tolist()))
+
+
+FITS: dict[str, Callable[[pd.DataFrame, float], Calibration]] = {
+    "platt": fit_platt,
+    "beta": fit_beta,
+    "isotonic": fit_isotonic,
+}
+
+
+def fit_best(
+    kinds: Sequence[str],
+    past: pd.DataFrame,
+    later: pd.DataFrame,
+    weight_ratio: float,
+    loss: Callable[[pd.DataFrame], float],
+) -> Calibration:
+    """The curve that, fitted to the histogram of the past, loses least on the later one. The first
+    of `kinds` stays unless another is better by WORTH.
+    """
+    fitted = {kind: FITS[kind](past, weight_ratio) for kind in kinds}
+
+    def lost(kind: str) -> float:
+        found = loss(later.assign(probability=fitted[kind].of(later["probability"])))
+        return found + (WORTH if kind != kinds[0] else 0.0)
+
+    return fitted[min(kinds, key=lost)]
+
+
+def chances(logits: Floats) -> Floats:
+    """The probabilities of logits, however large."""
+    return np.asarray((1 + np.tanh(logits / 2)) / 2)
+
+
+def logits(p: Floats) -> Floats:
+    """log(p / (1 - p)), which is finite."""
+    clipped = p.clip(NEAREST, 1 - NEAREST)
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
@@ -89,3 +227,29 @@ def logit(p: Column) -> Column:
     """log(p / (1 - p)), which is finite."""
     clipped = F.greatest(F.least(p, F.lit(1 - NEAREST)), F.lit(NEAREST))
     return F.log(clipped / (1 - clipped))
+
+
+def _teaches(histogram: pd.DataFrame) -> bool:
+    positives, total = histogram["positives"].sum(), histogram["n"].sum()
+    return positives not in (0, total) and len(histogram) > 1
+
+
+def _likeliest(histogram: pd.DataFrame, arms: Sequence[Floats]) -> tuple[float, ...]:
+    """The intercept and the slope of each arm, by Newton's method."""
+    n, hits = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
+    total, positives = n.sum(), hits.sum()
+    high, low = (positives + 1) / (positives + 2), 1 / (total - positives + 2)
+    target = hits * high + (n - hits) * low
+    design = np.column_stack([np.ones_like(n), *arms])
+    base = target.sum() / total
+    # From no slope at all, Newton's steps on this concave likelihood do not overshoot.
+    parameters = np.array([np.log(base / (1 - base)), *np.zeros(len(arms))])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-design @ parameters))
+        gradient = design.T @ (target - n * p)
+        hessian = (design * (n * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(len(parameters))
+        step = np.linalg.solve(hessian, gradient)
+        parameters = parameters + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return tuple(float(value) for value in parameters)

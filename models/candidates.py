@@ -16,7 +16,7 @@ from pyspark.ml.classification import (
     RandomForestClassifier,
 )
 
-from models.boosting import LightGbm
+from models.boosting import Booster, CatBoost, LightGbm, XgBoost
 from models.preparation import VECTOR, Inputs, Stage, for_linear, for_trees
 
 LABEL, WEIGHT = "label", "weight"
@@ -42,7 +42,7 @@ class Candidate:
         except (ImportError, OSError) as problem:
             return (
                 f"{self.name} is left out: the package {self.needs} cannot be imported "
-                f"({problem}); pip install 'repurchase[boosting]'"
+                f"({problem}); pip install 'repurchase[{self.needs.split('.')[0]}]'"
             )
         return None
 
@@ -83,8 +83,11 @@ def _gbt(seed: int) -> Estimator[Any]:
     )
 
 
-def _lightgbm(seed: int) -> Estimator[Any]:
-    return LightGbm(featuresCol=VECTOR, labelCol=LABEL, weightCol=WEIGHT, seed=seed)
+def _boosted(kind: Callable[..., Booster]) -> Callable[[int], Estimator[Any]]:
+    def estimator(seed: int) -> Estimator[Any]:
+        return kind(featuresCol=VECTOR, labelCol=LABEL, weightCol=WEIGHT, seed=seed)
+
+    return estimator
 
 
 CANDIDATES = {
@@ -93,6 +96,8 @@ CANDIDATES = {
         Candidate("logistic_regression", for_linear, _logistic_regression),
         Candidate("random_forest", for_trees, _random_forest),
         Candidate("gbt", for_trees, _gbt),
-        Candidate("lightgbm", for_trees, _lightgbm, needs="lightgbm"),
+        Candidate("lightgbm", for_trees, _boosted(LightGbm), needs="lightgbm"),
+        Candidate("xgboost", for_trees, _boosted(XgBoost), needs="xgboost.spark"),
+        Candidate("catboost", for_trees, _boosted(CatBoost), needs="catboost"),
     )
 }

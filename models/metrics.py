@@ -5,6 +5,8 @@ digits, so that at most a million rows reach the driver; metrics there are exact
 rounding, ties counted by halves.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,21 +16,47 @@ from pyspark.sql import functions as F
 from models.calibration import NEAREST
 
 ECE_BINS = 15
-RESAMPLES = 400
 METRICS_WHERE_LESS_IS_BETTER = {"log_loss", "brier", "ece"}
 
 
-def score_histogram(scored: DataFrame, probability: str = "probability") -> pd.DataFrame:
+def score_histogram(scored: DataFrame) -> pd.DataFrame:
     """One row per distinct score, highest first: `probability`, `n`, and `positives` among them.
 
-    `scored` has the probability and `label` (0 or 1), one row per snapshot.
+    `scored` has the `probability` and `label` (0 or 1), one row per snapshot.
     """
-    counted = (
-        scored.groupBy(F.round(probability, 6).alias("probability"))
+    return score_histograms(scored, ["probability"])["probability"]
+
+
+def score_histograms(scored: DataFrame, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The score histogram of each of these columns, all in one pass: columns as of
+    `score_histogram`.
+    """
+    each = [F.struct(F.lit(n).alias("name"), F.round(n, 6).alias("probability")) for n in names]
+    found = (
+        scored.select("label", F.inline(F.array(*each)))
+        .groupBy("name", "probability")
         .agg(F.count(F.lit(1)).alias("n"), F.sum("label").cast("double").alias("positives"))
         .toPandas()
+        .sort_values("probability", ascending=False)
     )
-    return counted.sort_values("probability", ascending=False, ignore_index=True)
+    return {
+        name: found[found["name"] == name].drop(columns="name").reset_index(drop=True)
+        for name in names
+    }
+
+
+def counted(scored: pd.DataFrame) -> pd.DataFrame:
+    """The score histogram of scores that are here already."""
+    rounded = scored.assign(probability=scored["probability"].round(6), n=1.0)
+    found = rounded.groupby("probability", as_index=False).agg({"n": "sum", "label": "sum"})
+    named = found.rename(columns={"label": "positives"}).astype({"positives": float})
+    return named.sort_values("probability", ascending=False, ignore_index=True)
+
+
+def merged(*histograms: pd.DataFrame) -> pd.DataFrame:
+    """One histogram of all."""
+    joined = pd.concat(histograms).groupby("probability", as_index=False).sum()
+    return joined.sort_values("probability", ascending=False, ignore_index=True)
 
 
 def metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, float]:
@@ -85,8 +113,9 @@ def log_loss(histogram: pd.DataFrame) -> float:
 
 def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
     """One row per bin of equal mass, highest scores first: `bin` (from 1), `n`, `predicted`
-    (mean probability), `observed` (share of positives) and `lift` over the base rate. Scores
-    that are the same are shared out between bins in proportion.
+    (mean probability), `observed` (share of positives), `lift` over the base rate, and `brier`
+    (mean squared difference of probability and outcome). Scores that are the same are shared out
+    between bins in proportion.
     """
     n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
     total = n.sum()
@@ -98,14 +127,16 @@ def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
 
     size = np.diff(edges)
     observed = np.diff(up_to_edges(positives)) / size
-    weighted = n * histogram["probability"].to_numpy(float)
+    p = histogram["probability"].to_numpy(float)
+    squared = positives * (1 - p) ** 2 + (n - positives) * p**2
     return pd.DataFrame(
         {
             "bin": np.arange(1, bins + 1),
             "n": size,
-            "predicted": np.diff(up_to_edges(weighted)) / size,
+            "predicted": np.diff(up_to_edges(n * p)) / size,
             "observed": observed,
             "lift": observed / (positives.sum() / total) if positives.sum() else np.nan,
+            "brier": np.diff(up_to_edges(squared)) / size,
         }
     )
 
@@ -130,33 +161,6 @@ def threshold_metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, fl
         "precision": true_positives / predicted if predicted else float("nan"),
         "recall": true_positives / actual if actual else float("nan"),
         "f1": 2 * true_positives / (predicted + actual) if predicted + actual else float("nan"),
-    }
-
-
-def intervals(histogram: pd.DataFrame, seed: int) -> dict[str, float]:
-    """The 95 % intervals of `roc_auc`, `pr_auc` and `log_loss`, as `<metric>_low` and `_high`.
-
-    `histogram` has one snapshot per customer, as on a single date. Percentiles of a bootstrap over
-    customers, each of whom comes a Poisson(1) number of times (Chamandy and others 2012).
-    """
-    rng = np.random.default_rng(seed)
-    positives = histogram["positives"].to_numpy(float)
-    others = histogram["n"].to_numpy(float) - positives
-    found: dict[str, list[float]] = {"roc_auc": [], "pr_auc": [], "log_loss": []}
-    for _ in range(RESAMPLES):
-        again = rng.poisson(positives)
-        drawn = histogram.assign(positives=again, n=again + rng.poisson(others))
-        drawn = drawn[drawn["n"] > 0]
-        if len(drawn) == 0:
-            continue
-        found["roc_auc"].append(roc_auc(drawn))
-        found["pr_auc"].append(average_precision(drawn))
-        found["log_loss"].append(log_loss(drawn))
-    return {
-        f"{metric}_{end}": float(np.nanpercentile(values, percent))
-        for metric, values in found.items()
-        if not np.isnan(values).all()
-        for end, percent in (("low", 2.5), ("high", 97.5))
     }
 
 

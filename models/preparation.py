@@ -16,13 +16,14 @@ from pyspark.ml.feature import (
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from models.open_form import OTHER
+
 Stage = Estimator[Any] | Transformer
 VECTOR = "model_features"
 # A tree gets what is missing as a value of its own, below anything that a feature can be.
 MISSING = -1.0
 # More texts than this share the place of the unseen ones.
 MAX_TEXTS = 50
-OTHER = "(other)"
 # Days between the first and the last date from which a season can be learned, of any step.
 A_YEAR = 330
 

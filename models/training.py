@@ -1,113 +1,114 @@
-"""Matured snapshots to a champion: tuned by customer folds, judged on a date held out.
+"""Matured snapshots to a champion: tuned by cross-validation, judged on a date held out.
 
-Every candidate is tuned on the dates whose label windows end by the held-out date. Its
-out-of-fold predictions there calibrate it; the held-out date judges it, and the blend of all. The
-best is refitted on all matured dates, and calibrated on out-of-fold and held-out predictions
-together.
+Every candidate is tuned on the dates whose label windows end by the held-out date. What it says
+there of customers whom it has not seen calibrates it; the held-out date judges it, and the blend of
+all. The champion is refitted on all matured dates, and calibrated on out-of-fold and held-out
+predictions together.
 """
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import Any
 
 import pandas as pd
-from pyspark.ml import Model, Pipeline, PipelineModel
-from pyspark.ml.classification import LogisticRegressionModel
-from pyspark.ml.evaluation import (
-    BinaryClassificationEvaluator,
-    Evaluator,
-    MulticlassClassificationEvaluator,
-)
-from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from conf.errors import ConfigurationError, InputError
+from conf.errors import ConfigurationError
 from conf.settings import TrainingSettings
-from models.blending import BLEND, RAW, Member, blended, raw_probability
-from models.calibration import IDENTITY, Calibration, fit_platt, undone
-from models.candidates import CANDIDATES, LABEL, WEIGHT, Candidate
+from features.snapshots import Split
+from models.baselines import RFM, RFM_GRID, rankings
+from models.blending import BLEND, Member, blended
+from models.calibration import FITS, IDENTITY, Calibration, fit_best, fit_platt
+from models.candidates import CANDIDATES, LABEL
+from models.checkpoints import Checkpoints
+from models.importance import Importance, gains, permuted
+from models.judging import (
+    NEGLIGIBLE,
+    Bootstrap,
+    Comparison,
+    Heard,
+    bootstrap,
+    comparable,
+    heard,
+    heard_of_each,
+)
+from models.material import FOLD, Material, made_ready
 from models.metrics import (
     METRICS_WHERE_LESS_IS_BETTER,
-    intervals,
+    log_loss,
+    merged,
     metrics,
     reliability,
     score_histogram,
+    score_histograms,
 )
-from models.preparation import VECTOR, Inputs, chosen_inputs
+from models.preparation import Inputs, chosen_inputs
 from models.thresholds import threshold
-
-FOLD = "fold"
-RECENCY = "recency"
-# By baseline, a feature and the score that it gives. The logit of 1 / (1 + days) is -log(days):
-# Platt's scaling of it is a logistic regression on log recency, and ranks as recency does.
-RANKINGS = {
-    RECENCY: ("recency_days", "1 / (1 + recency_days)"),
-    "mbg_nbd": ("order_probability", "coalesce(order_probability, 0)"),
-    "mbg_cnbd_2": ("order_probability_regular", "coalesce(order_probability_regular, 0)"),
-}
-RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
-RFM_GRID: dict[str, tuple[float, ...]] = {"regParam": (0.0,)}
-Report = Callable[[str], None]
+from models.tuning import Grid, Report, Tuned, refitted, tuned
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's or a baseline's figures: cross-validated, and on the held-out date."""
+    """A model's or a baseline's figures: cross-validated, and on the held-out date.
+
+    `later` is its score histogram of the held-out date, and `some` what it says there of some
+    customers (`models.judging.Heard`), both calibrated.
+    """
 
     name: str
     cross_validated: dict[str, float]
     held_out: dict[str, float]
-    deciles: pd.DataFrame
+    deciles: pd.DataFrame = field(repr=False)
+    later: pd.DataFrame = field(repr=False)
+    some: pd.DataFrame = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A candidate with its best grid point, and what its predictions showed.
+class Rival:
+    """A candidate, or the blend of them (`of` several), and what its predictions showed.
 
-    `whole` is fitted to the tuning dates, each of `without_fold` to the customers of the other
-    folds; all are calibrated alike.
+    `past` and `later` are what it says out of fold and on the held-out date before `calibration`.
     """
 
-    candidate: Candidate
-    parameters: dict[str, float]
+    of: list[Tuned]
     evaluation: Evaluation
-    histogram: pd.DataFrame = field(repr=False)
-    whole: Member = field(repr=False)
-    without_fold: list[Member] = field(repr=False)
+    past: pd.DataFrame = field(repr=False)
+    later: pd.DataFrame = field(repr=False)
+    calibration: Calibration
+
+    @property
+    def members(self) -> list[Member]:
+        """What was judged: fitted to the tuning dates."""
+        return [one.whole for one in self.of]
 
 
 @dataclass(frozen=True)
-class Blend:
-    """All candidates together, and what their predictions showed."""
+class Contest:
+    """Everything that competed on the held-out date, and how the figures vary with who is there."""
 
-    tuned: list[Tuned]
-    evaluation: Evaluation
-    histogram: pd.DataFrame = field(repr=False)
+    rivals: list[Rival]
+    baselines: list[Evaluation]
+    bootstrap: Bootstrap
 
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Of models, then of baselines."""
+        return [*[rival.evaluation for rival in self.rivals], *self.baselines]
 
-@dataclass(frozen=True)
-class Material:
-    """What is learned from and what judges.
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Every two models or baselines, on the same customers."""
+        return self.bootstrap.comparisons()
 
-    `learned` holds the sampled snapshots of every date, `tuning` those of the tuning dates, and
-    `judged` all of the held-out date. `share` of the customers are sampled; `ratio` is the weight
-    of a positive over that of a negative.
-    """
-
-    learned: DataFrame
-    tuning: DataFrame
-    judged: DataFrame
-    share: float
-    ratio: float
-
-    def release(self) -> None:
-        """Give back the memory that the tables take."""
-        self.learned.unpersist()
-        self.judged.unpersist()
+    def against_baselines(self, model: str) -> list[Comparison]:
+        """The model beside each baseline, by every metric."""
+        return [
+            self.bootstrap.compared(model, baseline.name, metric)
+            for baseline in self.baselines
+            for metric in self.bootstrap.found
+        ]
 
 
 @dataclass(frozen=True)
@@ -121,92 +122,62 @@ class Champion:
     calibration: Calibration
     threshold: float
     inputs: Inputs
-    importances: dict[str, float]
+    importances: list[Importance]
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The champion, and every evaluation that led to it."""
+    """The champion, and the contest that it has won."""
 
     champion: Champion
-    evaluations: list[Evaluation]
+    contest: Contest
 
-
-def training_snapshots(
-    features: DataFrame,
-    labels: DataFrame,
-    dates: Sequence[date],
-    active_within_days: int | None,
-) -> DataFrame:
-    """The features of the labelled snapshots of these dates, with `label` (0 or 1): one row per
-    snapshot of a customer whose last order is at most `active_within_days` days old.
-    """
-    wanted = F.col("as_of").isin(list(dates))
-    labelled = labels.where(wanted).select(
-        "customer_id", "as_of", F.col("repurchased").cast("int").alias(LABEL)
-    )
-    active = (
-        F.lit(True) if active_within_days is None else F.col("recency_days") <= active_within_days
-    )
-    return features.where(wanted & active).join(labelled, ["customer_id", "as_of"])
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Of models, then of baselines."""
+        return self.contest.evaluations
 
 
 def train(
     snapshots: DataFrame,
     numeric: Sequence[str],
     texts: Sequence[str],
-    held_out: date,
-    tuning: Sequence[date],
+    split: Split,
     settings: TrainingSettings,
     report: Report,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """The champion of the candidates in `settings.models`, and every evaluation.
+
+    Candidates are kept in the checkpoints as soon as they are tuned, and taken from there.
 
     `snapshots` is what `training_snapshots` gives for the tuning dates, the held-out date and
     the dates between them, whose labels overlap both: those serve the last fit only.
     Raises InputError when there is too little to learn from.
     """
-    _check_models(settings)
-    material = _material(snapshots, held_out, tuning, settings)
-    try:
+    with made_ready(snapshots, split, settings) as material:
         inputs = _inputs(material, numeric, texts, report)
-        rivals, baselines = _compete(material, inputs, settings, report)
-        best = _best(rivals, settings.metric)
+        contest = _compete(material, inputs, settings, report, checkpoints)
+        best = _best(contest, settings.metric)
         report(f"champion: {best.evaluation.name}; refitting it with every matured date")
         champion = _refit(best, material, inputs, settings)
-    finally:
-        material.release()
-    return TrainingResult(champion, [*[rival.evaluation for rival in rivals], *baselines])
+    return TrainingResult(champion, contest)
 
 
 def evaluate(
     snapshots: DataFrame,
     numeric: Sequence[str],
     texts: Sequence[str],
-    held_out: date,
-    tuning: Sequence[date],
+    split: Split,
     settings: TrainingSettings,
     report: Report,
-) -> list[Evaluation]:
+) -> Contest:
     """What `train` finds of every candidate and baseline on the held-out date; no champion is
     made. Raises the same errors.
     """
-    _check_models(settings)
-    material = _material(snapshots, held_out, tuning, settings)
-    try:
+    with made_ready(snapshots, split, settings) as material:
         inputs = _inputs(material, numeric, texts, report)
-        rivals, baselines = _compete(material, inputs, settings, report)
-    finally:
-        material.release()
-    return [*[rival.evaluation for rival in rivals], *baselines]
-
-
-def _check_models(settings: TrainingSettings) -> None:
-    unknown = set(settings.models) - set(CANDIDATES)
-    if unknown:
-        raise ConfigurationError(
-            f"training.models: unknown {', '.join(sorted(unknown))}; known: {', '.join(CANDIDATES)}"
-        )
+        return _compete(material, inputs, settings, report)
 
 
 def _inputs(
@@ -218,125 +189,86 @@ def _inputs(
 
 
 def _compete(
-    material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
-) -> tuple[list[Tuned | Blend], list[Evaluation]]:
+    material: Material,
+    inputs: Inputs,
+    settings: TrainingSettings,
+    report: Report,
+    checkpoints: Checkpoints | None = None,
+) -> Contest:
+    grids = _grids(settings, report)
+    started = time.monotonic()
+    rivals: list[Rival] = []
+    for number, (name, grid) in enumerate(grids.items(), 1):
+        minutes = (time.monotonic() - started) / 60
+        if rivals and settings.max_minutes is not None and minutes > settings.max_minutes:
+            report(f"{name} is left out: training.max_minutes are over")
+            continue
+        one = checkpoints.load(name) if checkpoints else None
+        if one is None:
+            one = tuned(CANDIDATES[name], grid, material, inputs, settings, report)
+            if checkpoints:
+                checkpoints.save(one)
+        else:
+            report(f"{name} was tuned before an interruption")
+        rival = _rival(one, material, settings)
+        rivals.append(rival)
+        shown = ", ".join(f"{k} {value:g}" for k, value in one.whole.parameters.items())
+        report(
+            f"{number} of {len(grids)}, {name}: best of {one.points} grid points {shown}; "
+            f"{_areas(rival.evaluation)}; {one.seconds:.0f} s"
+        )
+    if settings.blend and len(rivals) > 1:
+        blend = _blend([rival.of[0] for rival in rivals], material, settings)
+        rivals.append(blend)
+        report(f"{BLEND} of these: {_areas(blend.evaluation)}")
+    baselines = _baselines(material, inputs, settings, report)
+    found = [*[rival.evaluation for rival in rivals], *baselines]
+    resampled = bootstrap({e.name: e.some for e in found}, settings.seed)
+    for evaluation in found:
+        evaluation.held_out.update(resampled.intervals(evaluation.name))
+    return Contest(rivals, baselines, resampled)
+
+
+def _grids(settings: TrainingSettings, report: Report) -> dict[str, Grid]:
+    """The grids of the candidates that can be trained here."""
+    unknown = set(settings.models) - set(CANDIDATES)
+    if unknown:
+        raise ConfigurationError(
+            f"training.models: unknown {', '.join(sorted(unknown))}; known: {', '.join(CANDIDATES)}"
+        )
     missing = {name: why for name in settings.models if (why := CANDIDATES[name].missing())}
     for why in missing.values():
         report(why)
     if len(missing) == len(settings.models):
         raise ConfigurationError(f"training.models: nothing can be trained. {why}")
-    tuned = [
-        _tune(CANDIDATES[name], grid, material, inputs, settings, report)
-        for name, grid in settings.models.items()
-        if name not in missing
-    ]
-    rivals: list[Tuned | Blend] = [*tuned]
-    if settings.blend and len(tuned) > 1:
-        rivals.append(_blend(tuned, material, settings, report))
-    return rivals, _baselines(material, inputs, settings, report)
+    return {name: grid for name, grid in settings.models.items() if name not in missing}
 
 
-def _material(
-    snapshots: DataFrame, held_out: date, tuning: Sequence[date], settings: TrainingSettings
-) -> Material:
-    counts = snapshots.groupBy((F.col("as_of") <= F.lit(max(tuning))).alias("tunes")).agg(
-        F.count(F.lit(1)).alias("n"), F.sum(LABEL).alias("positives")
-    )
-    rows = {row["tunes"]: row for row in counts.collect()}
-    total = sum(row["n"] for row in rows.values())
-    n, positives = (rows[True]["n"], rows[True]["positives"]) if True in rows else (0, 0)
-    if n < 2 * settings.folds or positives in (0, n):
-        raise InputError(
-            f"nothing to learn from: of {n} snapshots on {len(tuning)} dates, {positives} are "
-            "followed by an order in the label window; both outcomes are needed. A longer log, "
-            "a longer snapshots.horizon_days or more snapshots.count may help"
-        )
-    share = min(1.0, (settings.max_snapshots or total) / total)
-    kept = F.pmod(F.xxhash64("customer_id", F.lit("sample")), F.lit(1_000_000)) < share * 1_000_000
-    ratio = (n - positives) / positives if settings.weight_positives == "balanced" else 1.0
-    table = (
-        snapshots.where(kept)
-        .withColumns(
-            {
-                FOLD: F.pmod(F.xxhash64("customer_id"), F.lit(settings.folds)).cast("int"),
-                WEIGHT: F.when(F.col(LABEL) == 1, F.lit(ratio)).otherwise(F.lit(1.0)),
-            }
-        )
-        # Fixed partitions in a fixed order: the same fit on a laptop and on a cluster.
-        .repartition(settings.partitions, "customer_id")
-        .sortWithinPartitions("customer_id", "as_of")
-        .persist()
-    )
-    return Material(
-        table,
-        table.where(F.col("as_of").isin(list(tuning))),
-        snapshots.where(F.col("as_of") == F.lit(held_out)).persist(),
-        share,
-        ratio,
-    )
+def _rival(one: Tuned, material: Material, settings: TrainingSettings) -> Rival:
+    calibration, past, later = one.whole.calibration, one.out_of_fold, one.held_out
+    evaluation = _evaluation(one.candidate.name, past, later, calibration, settings)
+    return Rival([one], evaluation, past, _thinned(later.histogram, material), calibration)
 
 
-def _tune(
-    candidate: Candidate,
-    grid: dict[str, tuple[float, ...]],
-    material: Material,
-    inputs: Inputs,
-    settings: TrainingSettings,
-    report: Report,
-) -> Tuned:
-    started = time.monotonic()
-    ratio = material.ratio
-    preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
-    prepared = preparation.transform(material.tuning).select(FOLD, LABEL, WEIGHT, VECTOR).persist()
-    try:
-        _check_folds(prepared, settings.folds)
-        validated = _cross_validator(candidate, grid, settings).fit(prepared)
-        scores, evaluator = validated.avgMetrics, _evaluator(settings.metric)
-        choose = max if evaluator.isLargerBetter() else min
-        index = scores.index(choose(scores))
-        point = validated.getEstimatorParamMaps()[index]
-        parameters = {param.name: float(value) for param, value in point.items()}
-        of_folds = [models[index] for models in validated.subModels or []]
-        out_of_fold = _histogram_out_of_fold(of_folds, prepared, ratio)
-    finally:
-        prepared.unpersist()
-    calibration = fit_platt(out_of_fold, ratio)
-
-    def member(fitted: Model) -> Member:
-        return Member(candidate.name, PipelineModel([preparation, fitted]), calibration, parameters)
-
-    whole = member(validated.bestModel)
-    raw_held_out = _histogram(whole.pipeline.transform(material.judged), ratio)
-    evaluation = _evaluation(candidate.name, out_of_fold, raw_held_out, calibration, settings)
-    shown = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
-    report(
-        f"{candidate.name}: {len(scores)} grid points x {settings.folds} folds, best {shown}; "
-        f"{_areas(evaluation)}; {time.monotonic() - started:.0f} s"
-    )
-    everything = _merged(out_of_fold, _thinned(raw_held_out, material))
-    members = [member(fitted) for fitted in of_folds]
-    return Tuned(candidate, parameters, evaluation, everything, whole, members)
-
-
-def _blend(
-    tuned: list[Tuned], material: Material, settings: TrainingSettings, report: Report
-) -> Blend:
-    started = time.monotonic()
-
-    def shown(members: Sequence[Member], rows: DataFrame) -> pd.DataFrame:
-        return score_histogram(blended(rows, members, [LABEL]))
-
-    out_of_fold = _merged(
+def _blend(of: list[Tuned], material: Material, settings: TrainingSettings) -> Rival:
+    keep = ["customer_id", LABEL]
+    folds = range(settings.folds)
+    past = merged(
         *[
-            shown([t.without_fold[fold] for t in tuned], material.tuning.where(F.col(FOLD) == fold))
-            for fold in range(settings.folds)
+            score_histogram(
+                blended(
+                    material.tuning.where(F.col(FOLD) == fold),
+                    [one.without_fold[fold] for one in of],
+                    keep,
+                )
+            )
+            for fold in folds
         ]
     )
-    held_out = shown([t.whole for t in tuned], material.judged)
-    calibration = fit_platt(out_of_fold, 1.0)
-    evaluation = _evaluation(BLEND, out_of_fold, held_out, calibration, settings)
-    report(f"{BLEND} of these: {_areas(evaluation)}; {time.monotonic() - started:.0f} s")
-    return Blend(tuned, evaluation, _merged(out_of_fold, _thinned(held_out, material)))
+    later = heard(blended(material.judged, [one.whole for one in of], keep), material.customers)
+    calibration = fit_best(settings.calibrations, past, later.histogram, 1.0, log_loss)
+    evaluation = _evaluation(BLEND, past, later, calibration, settings)
+    return Rival(of, evaluation, past, _thinned(later.histogram, material), calibration)
 
 
 def _thinned(histogram: pd.DataFrame, material: Material) -> pd.DataFrame:
@@ -349,17 +281,25 @@ def _thinned(histogram: pd.DataFrame, material: Material) -> pd.DataFrame:
 def _evaluation(
     name: str,
     past: pd.DataFrame,
-    held_out: pd.DataFrame,
+    later: Heard,
     calibration: Calibration,
     settings: TrainingSettings,
 ) -> Evaluation:
-    past, held_out = _calibrated(past, calibration), _calibrated(held_out, calibration)
-    chosen = threshold(past, settings.threshold, held_out["n"].sum())
+    before, after = (_calibrated(h, calibration) for h in (past, later.histogram))
+    chosen = threshold(before, settings.threshold, after["n"].sum())
+    some = later.some.assign(probability=calibration.of(later.some["probability"]))
+    raw = later.histogram
+    moved = (calibration.of(raw["probability"]) - raw["probability"]).abs()
     return Evaluation(
         name,
-        metrics(past, chosen),
-        {**metrics(held_out, chosen), **intervals(held_out, settings.seed)},
-        reliability(held_out, bins=10),
+        metrics(before, chosen),
+        {
+            **metrics(after, chosen),
+            "calibration_moved": float((moved * raw["n"]).sum() / raw["n"].sum()),
+        },
+        reliability(after, bins=10),
+        after,
+        some,
     )
 
 
@@ -370,172 +310,77 @@ def _areas(evaluation: Evaluation) -> str:
     )
 
 
-def _check_folds(prepared: DataFrame, folds: int) -> None:
-    counted = prepared.groupBy(FOLD).agg(F.sum(LABEL).alias("positives"), F.count(LABEL).alias("n"))
-    rows = counted.collect()
-    if len(rows) < folds or any(row["positives"] in (0, row["n"]) for row in rows):
-        n = sum(row["n"] for row in rows)
-        raise InputError(
-            f"too few customers to cross-validate: {n} snapshots do not give both outcomes in each "
-            f"of {folds} folds of customers; lower training.folds or use a longer log"
-        )
-
-
-def _cross_validator(
-    candidate: Candidate, grid: dict[str, tuple[float, ...]], settings: TrainingSettings
-) -> CrossValidator:
-    estimator = candidate.estimator(settings.seed)
-    points = ParamGridBuilder()
-    for name, values in grid.items():
-        if not estimator.hasParam(name):
-            known = ", ".join(param.name for param in estimator.params)
-            raise ConfigurationError(
-                f"training.models.{candidate.name}.{name}: no such parameter; known: {known}"
-            )
-        param = estimator.getParam(name)
-        points = points.addGrid(param, [_typed(value) for value in values])
-    return CrossValidator(
-        estimator=estimator,
-        estimatorParamMaps=points.build(),
-        evaluator=_evaluator(settings.metric),
-        numFolds=settings.folds,
-        foldCol=FOLD,
-        parallelism=settings.parallelism,
-        collectSubModels=True,
-    )
-
-
-def _typed(value: float) -> float | int:
-    return int(value) if float(value).is_integer() and value >= 1 else value
-
-
-def _evaluator(metric: str) -> Evaluator:
-    if metric in ("roc_auc", "pr_auc"):
-        area = BinaryClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
-        return area.setMetricName("areaUnderROC" if metric == "roc_auc" else "areaUnderPR")
-    # pyspark's stubs do not know logLoss, its documentation does.
-    loss = MulticlassClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
-    return loss.setMetricName("logLoss")  # type: ignore[arg-type]
-
-
-def _histogram(scored: DataFrame, ratio: float) -> pd.DataFrame:
-    raw = raw_probability(scored).select(LABEL, undone(F.col(RAW), ratio).alias("probability"))
-    return score_histogram(raw)
-
-
-def _histogram_out_of_fold(
-    of_folds: Sequence[Model], prepared: DataFrame, ratio: float
-) -> pd.DataFrame:
-    parts = [
-        _histogram(fitted.transform(prepared.where(F.col(FOLD) == fold)), ratio)
-        for fold, fitted in enumerate(of_folds)
-    ]
-    return _merged(*parts)
-
-
-def _merged(*histograms: pd.DataFrame) -> pd.DataFrame:
-    joined = pd.concat(histograms).groupby("probability", as_index=False).sum()
-    return joined.sort_values("probability", ascending=False, ignore_index=True)
-
-
 def _calibrated(histogram: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    return _merged(histogram.assign(probability=calibration.of(histogram["probability"]).round(6)))
+    return merged(histogram.assign(probability=calibration.of(histogram["probability"]).round(6)))
 
 
-def _best(rivals: Sequence[Tuned | Blend], metric: str) -> Tuned | Blend:
+def _best(contest: Contest, metric: str) -> Rival:
+    """Of the rivals that no other beats clearly and by more than NEGLIGIBLE on the held-out date,
+    for a single date tells apart only what differs much: the blend, which varies least from date to
+    date, or else the best cross-validated one.
+    """
     sign = -1.0 if metric in METRICS_WHERE_LESS_IS_BETTER else 1.0
 
-    def merit(model: Tuned | Blend) -> float:
-        value = model.evaluation.held_out[metric]
+    def merit(figures: dict[str, float]) -> float:
+        value = figures[metric]
         return -math.inf if math.isnan(value) else sign * value
 
-    return max(rivals, key=merit)
+    first = max(contest.rivals, key=lambda rival: merit(rival.evaluation.held_out))
+    ahead = first.evaluation.name
+
+    def stands(rival: Rival) -> bool:
+        name, by = rival.evaluation.name, comparable(metric)
+        compared = contest.bootstrap.compared(ahead, name, by)
+        little = abs(compared.difference) <= NEGLIGIBLE * rival.evaluation.held_out[by]
+        return name == ahead or compared.verdict != "better" or little
+
+    able = [rival for rival in contest.rivals if stands(rival)]
+    if any(len(rival.of) > 1 for rival in able):
+        return next(rival for rival in able if len(rival.of) > 1)
+    return max(able, key=lambda rival: merit(rival.evaluation.cross_validated))
 
 
-def _refit(
-    best: Tuned | Blend, material: Material, inputs: Inputs, settings: TrainingSettings
-) -> Champion:
-    if isinstance(best, Blend):
-        # Each keeps its calibration, by which the blend of all is judged and calibrated.
-        members = [
-            _refitted(t, t.whole.calibration, material, inputs, settings) for t in best.tuned
-        ]
-        calibration = fit_platt(best.histogram, 1.0)
-        histogram = _calibrated(best.histogram, calibration)
-    else:
-        own = fit_platt(best.histogram, material.ratio)
-        members = [_refitted(best, own, material, inputs, settings)]
-        calibration, histogram = IDENTITY, _calibrated(best.histogram, own)
-    shares = [importances(member.pipeline, material.learned, inputs) for member in members]
-    mean = {name: sum(s[name] for s in shares) / len(shares) for name in inputs.names}
+def _refit(best: Rival, material: Material, inputs: Inputs, settings: TrainingSettings) -> Champion:
+    everything = merged(best.past, best.later)
+    last = FITS[best.calibration.kind](everything, best.calibration.weight_ratio)
+    several = len(best.of) > 1
+    # In a blend each keeps its calibration, by which the blend of all is judged and calibrated.
+    members = [
+        refitted(one, one.whole.calibration if several else last, material, inputs, settings)
+        for one in best.of
+    ]
     return Champion(
         best.evaluation.name,
         members,
-        calibration,
-        threshold(histogram, settings.threshold, best.evaluation.held_out["snapshots"]),
+        last if several else IDENTITY,
+        threshold(
+            _calibrated(everything, last),
+            settings.threshold,
+            best.evaluation.held_out["snapshots"],
+        ),
         inputs,
-        dict(sorted(mean.items(), key=lambda item: -item[1])),
+        permuted(gains(members, inputs), best.members, material, settings.seed),
     )
-
-
-def _refitted(
-    tuned: Tuned,
-    calibration: Calibration,
-    material: Material,
-    inputs: Inputs,
-    settings: TrainingSettings,
-) -> Member:
-    estimator = tuned.candidate.estimator(settings.seed)
-    fixed = estimator.copy({estimator.getParam(k): _typed(v) for k, v in tuned.parameters.items()})
-    stages = tuned.candidate.preparation(inputs)
-    pipeline = Pipeline(stages=[*stages, fixed]).fit(material.learned)
-    return Member(tuned.candidate.name, pipeline, calibration, tuned.parameters)
-
-
-def importances(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> dict[str, float]:
-    """Each feature's share of the importance: of the gain for trees, of the
-    absolute standardised coefficients for the linear model.
-    """
-    model: Any = pipeline.stages[-1]
-    linear = isinstance(model, LogisticRegressionModel)
-    vector = model.coefficients if linear else model.featureImportances
-    weights = [abs(float(weight)) for weight in vector.toArray()]
-    shares = dict.fromkeys(inputs.names, 0.0)
-    for slot, weight in zip(_slots(pipeline, table, inputs), weights, strict=True):
-        shares[slot] += weight / (sum(weights) or 1.0)
-    return shares
-
-
-def _slots(pipeline: PipelineModel, table: DataFrame, inputs: Inputs) -> list[str]:
-    assembled = pipeline.transform(table.limit(1)).schema
-    column = "assembled_features" if "assembled_features" in assembled.names else VECTOR
-    groups = assembled[column].metadata["ml_attr"]["attrs"].values()
-    named = {attr["idx"]: attr["name"] for group in groups for attr in group}
-    exact = {f"x_{name}": name for name in inputs.numeric}
-
-    def feature(slot: str) -> str:
-        return exact.get(slot) or next(n for n in inputs.texts if slot.startswith(f"x_{n}_"))
-
-    return [feature(named[index]) for index in sorted(named)]
 
 
 def _baselines(
     material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
 ) -> list[Evaluation]:
-    """What the champion must beat: logistic regression on recency, frequency and monetary value,
-    and rankings by a column, as far as there are such features.
-    """
-    rfm = tuple(name for name in RFM if name in inputs.numeric)
+    """What the champion must beat, as far as there are such features."""
     found = []
+    rfm = tuple(name for name in RFM if name in inputs.numeric)
     if len(rfm) == len(RFM):
         simple = replace(CANDIDATES["logistic_regression"], name="rfm")
-        known = Inputs(rfm, {})
-        found.append(_tune(simple, RFM_GRID, material, known, settings, report).evaluation)
-    for name, (column, score) in RANKINGS.items():
-        if column in material.judged.columns:
-            seen, ahead = (
-                score_histogram(rows.select(LABEL, F.expr(score).alias("probability")))
-                for rows in (material.tuning, material.judged)
-            )
-            found.append(_evaluation(name, seen, ahead, fit_platt(seen, 1.0), settings))
+        one = tuned(simple, RFM_GRID, material, Inputs(rfm, {}), settings, report)
+        found.append(_rival(one, material, settings).evaluation)
+    scores = rankings(material)
+    if scores:
+        said, names = [score.alias(name) for name, score in scores.items()], list(scores)
+        past = score_histograms(material.tuning.select(LABEL, *said), names)
+        judged = material.judged.select("customer_id", LABEL, *said)
+        later = heard_of_each(judged, names, material.customers)
+        found += [
+            _evaluation(name, past[name], later[name], fit_platt(past[name], 1.0), settings)
+            for name in names
+        ]
     return found

@@ -7,10 +7,10 @@ from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import VectorAssembler
 
 from models.blending import Member, blended
-from models.calibration import Calibration
+from models.calibration import Platt
 from models.preparation import VECTOR
 
-CALIBRATIONS = (Calibration(-0.3, 1.2, 1.0), Calibration(0.5, 0.8, 4.0))
+CALIBRATIONS = (Platt(1.0, -0.3, 1.2), Platt(4.0, 0.5, 0.8))
 
 
 @pytest.fixture(scope="module")

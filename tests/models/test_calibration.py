@@ -1,11 +1,26 @@
 """Calibration finds the truth again, and class weights are undone."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 
-from models.calibration import Calibration, fit_platt, undone
+from models.calibration import (
+    FITS,
+    WORTH,
+    Beta,
+    Isotonic,
+    Platt,
+    calibration,
+    fit_best,
+    fit_beta,
+    fit_isotonic,
+    fit_platt,
+    undone,
+)
+from models.metrics import log_loss
 
 
 def _histogram(intercept: float, slope: float, rows: int = 200) -> pd.DataFrame:
@@ -33,7 +48,7 @@ def test_calibrated_scores_have_the_base_rate_on_what_they_were_fitted_on():
 @pytest.mark.parametrize("positives", [0.0, 10.0])
 def test_one_class_leaves_scores_as_they_are(positives):
     histogram = pd.DataFrame({"probability": [0.2, 0.4], "n": 5.0, "positives": positives / 2})
-    assert fit_platt(histogram, 1.0) == Calibration(0.0, 1.0, 1.0)
+    assert [fit(histogram, 1.0) for fit in FITS.values()] == [Platt(1.0)] * 3
 
 
 def test_a_calibration_never_turns_the_ranking_round():
@@ -46,14 +61,84 @@ def test_weights_multiply_the_odds_and_are_undone(spark):
     weighted = ratio * true / (ratio * true + 1 - true)
     row = spark.range(1).select(
         undone(F.lit(weighted), ratio).alias("p"),
-        Calibration(0.5, 0.8, ratio)(F.lit(weighted)).alias("c"),
+        Platt(ratio, 0.5, 0.8)(F.lit(weighted)).alias("c"),
     )
     p, c = row.collect()[0]
     assert p == pytest.approx(true)
-    assert c == pytest.approx(Calibration(0.5, 0.8, 1.0).of(pd.Series([true]))[0])
+    assert c == pytest.approx(Platt(1.0, 0.5, 0.8).of(pd.Series([true]))[0])
 
 
 def test_extreme_scores_stay_probabilities(spark):
     rows = spark.createDataFrame([(0.0,), (1.0,)], "raw double")
-    found = [r[0] for r in rows.select(Calibration(0.0, 1.0, 1.0)(F.col("raw"))).collect()]
+    found = [r[0] for r in rows.select(Platt(1.0)(F.col("raw"))).collect()]
     assert 0 < found[0] < found[1] < 1
+
+
+CURVES = {
+    "platt": Platt(4.0, -0.4, 1.3),
+    "beta": Beta(4.0, -0.4, 0.7, 1.6),
+    "isotonic": Isotonic(4.0, 0.2, (-2.0, 0.5, 1.0), (0.3, 0.2, -0.1)),
+}
+
+
+@pytest.mark.parametrize("kind", CURVES)
+def test_a_curve_is_the_same_in_spark_in_numpy_and_saved(spark, kind):
+    curve = CURVES[kind]
+    assert curve.kind == kind
+    again = calibration(json.loads(json.dumps(curve.as_dict())))
+    assert again == curve
+    raw = pd.Series(np.linspace(0.001, 0.999, 50))
+    rows = spark.createDataFrame([(float(p),) for p in raw], "raw double")
+    found = [row[0] for row in rows.select(again(F.col("raw"))).collect()]
+    logits = np.log(raw / (1 - raw)).to_numpy()
+    expected = 1 / (1 + np.exp(-curve.of_logits(logits)))
+    assert found == pytest.approx(expected, abs=1e-12)
+    unweighted = pd.Series(1 / (1 + np.exp(-(logits - np.log(4.0)))))
+    assert found == pytest.approx(curve.of(unweighted).to_numpy(), abs=1e-12)
+
+
+def test_beta_recovers_the_curve_that_made_the_labels():
+    truth = Beta(1.0, -0.3, 0.6, 1.5)
+    raw = pd.Series(np.linspace(0.01, 0.95, 200))
+    histogram = pd.DataFrame({"probability": raw, "n": 1e6, "positives": 1e6 * truth.of(raw)})
+    found = fit_beta(histogram, 1.0)
+    assert (found.intercept, found.rise, found.fall) == pytest.approx((-0.3, 0.6, 1.5), abs=1e-3)
+
+
+@pytest.mark.parametrize("fit", [fit_beta, fit_isotonic])
+def test_a_curve_never_turns_the_ranking_round(fit):
+    rng = np.random.default_rng(2)
+    raw = np.sort(rng.random(400).round(3))
+    # The rate falls, rises and falls again.
+    rate = 0.5 + 0.4 * np.sin(8 * raw)
+    rows = pd.DataFrame({"probability": raw, "n": 50.0, "positives": 50 * rate})
+    histogram = rows.groupby("probability", as_index=False).sum()
+    found = fit(histogram, 1.0).of(histogram["probability"])
+    assert np.diff(found).min() > -1e-12
+
+
+def test_isotonic_follows_a_step():
+    raw = np.linspace(0.01, 0.99, 1000)
+    rate = np.where(raw < 0.5, 0.1, 0.8)
+    histogram = pd.DataFrame({"probability": raw, "n": 1e4, "positives": 1e4 * rate})
+    found = fit_isotonic(histogram, 1.0).of(pd.Series([0.1, 0.4, 0.6, 0.9]))
+    assert found.to_numpy() == pytest.approx([0.1, 0.1, 0.8, 0.8], abs=0.01)
+
+
+def test_the_curve_that_loses_least_later_is_chosen_if_it_is_worth_it():
+    raw = pd.Series(np.linspace(0.01, 0.95, 200))
+    line, bent = Platt(1.0, -0.5, 0.8), Beta(1.0, -0.3, 0.1, 2.5)
+    of = {
+        name: pd.DataFrame({"probability": raw, "n": 1e6, "positives": 1e6 * curve.of(raw)})
+        for name, curve in (("line", line), ("bent", bent))
+    }
+    kinds = ["platt", "beta", "isotonic"]
+    assert fit_best(kinds, of["line"], of["line"], 1.0, log_loss).kind == "platt"
+    chosen = fit_best(kinds, of["bent"], of["bent"], 1.0, log_loss)
+    assert chosen.kind in ("beta", "isotonic")
+    losses = [
+        log_loss(of["bent"].assign(probability=curve.of(raw)))
+        for curve in (chosen, fit_platt(of["bent"], 1.0))
+    ]
+    assert losses[0] < losses[1] - WORTH
+    assert fit_best(["platt"], of["bent"], of["bent"], 1.0, log_loss).kind == "platt"

@@ -2,14 +2,12 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from models.metrics import (
     average_precision,
     decile_cuts,
-    intervals,
     metrics,
     probability_metrics,
     reliability,
@@ -106,29 +104,3 @@ def test_score_histogram_counts_in_spark(spark):
     assert found["probability"].tolist() == [0.9, 0.8, 0.6, 0.5, 0.3, 0.1]
     assert found["n"].tolist() == [1, 2, 1, 1, 2, 1]
     assert found["positives"].tolist() == [1, 1, 0, 1, 0, 0]
-
-
-def test_intervals_hold_the_figure_and_shrink_with_more_customers(histogram):
-    narrow = histogram.assign(n=histogram["n"] * 100, positives=histogram["positives"] * 100)
-    few, many = intervals(histogram, 1), intervals(narrow, 1)
-    assert few == intervals(histogram, 1)
-    known = metrics(narrow, 0.5)
-    for metric in ("roc_auc", "pr_auc", "log_loss"):
-        assert many[f"{metric}_low"] < known[metric] < many[f"{metric}_high"]
-        width = many[f"{metric}_high"] - many[f"{metric}_low"]
-        assert width < 0.2 * (few[f"{metric}_high"] - few[f"{metric}_low"])
-
-
-def test_an_interval_is_as_wide_as_the_error_of_hanley_and_mcneil():
-    rng = np.random.default_rng(4)
-    label = rng.random(4000) < 0.3
-    score = (rng.normal(size=4000) + label).round(2)
-    rows = pd.DataFrame({"probability": score, "n": 1.0, "positives": label.astype(float)})
-    histogram = rows.groupby("probability", as_index=False).sum()[::-1].reset_index(drop=True)
-    histogram["probability"] = (1 / (1 + np.exp(-histogram["probability"]))).round(6)
-    area, positives, negatives = roc_auc(histogram), label.sum(), (~label).sum()
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    error = np.sqrt((area * (1 - area) + spread) / (positives * negatives))
-    found = intervals(histogram, 1)
-    assert found["roc_auc_high"] - found["roc_auc_low"] == pytest.approx(2 * 1.96 * error, rel=0.15)

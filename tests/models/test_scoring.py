@@ -4,41 +4,35 @@ from datetime import date
 
 import pytest
 from pyspark.ml import Pipeline
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.feature import VectorAssembler
 
 from models.blending import Member
-from models.calibration import IDENTITY, Calibration
-from models.preparation import VECTOR
+from models.calibration import IDENTITY, Platt
+from models.candidates import CANDIDATES
+from models.open_form import OpenModel
+from models.opening import opened
+from models.preparation import Inputs
 from models.registry import Registered
-from models.scoring import scores
+from models.scoring import explained, scores
 
 AS_OF = date(2024, 6, 1)
-FITTED = Calibration(-0.3, 1.2, 1.0)
+NAME = "logistic_regression"
 
 
 @pytest.fixture(scope="module")
 def scored(spark):
     """100 customers whose feature x makes an order likelier, scored by a model of x."""
     rows = [
-        (f"c{k:03}", AS_OF, float(k), 1.0 if k % 100 > 30 + (k * 37) % 50 else 0.0)
-        for k in range(100)
+        (f"c{k:03}", AS_OF, float(k), int(k % 100 > 30 + (k * 37) % 50), 1.0) for k in range(100)
     ]
-    frame = spark.createDataFrame(rows, "customer_id string, as_of date, x double, label double")
-    stages = [
-        VectorAssembler(inputCols=["x"], outputCol=VECTOR),
-        LogisticRegression(featuresCol=VECTOR),
-    ]
-    model = Registered(
-        "logistic_regression",
-        "v",
-        AS_OF,
-        [Member("logistic_regression", Pipeline(stages=stages).fit(frame), FITTED, {})],
-        IDENTITY,
-        0.5,
-        ["x"],
-    )
-    found = scores(frame.drop("label"), model, horizon_days=30, high_deciles=2, medium_deciles=5)
+    schema = "customer_id string, as_of date, x double, label int, weight double"
+    frame, inputs = spark.createDataFrame(rows, schema), Inputs(("x",), {})
+    candidate = CANDIDATES[NAME]
+    stages = [*candidate.preparation(inputs), candidate.estimator(1)]
+    member = Member(NAME, Pipeline(stages=stages).fit(frame), Platt(1.0, -0.3, 1.2), {})
+    open_form = OpenModel((opened(spark, member, "", inputs),), IDENTITY)
+    model = Registered(NAME, "v", AS_OF, [member], IDENTITY, 0.5, ["x"], open_form)
+    told = explained(frame.drop("label"), model, {"x": "double"}, {"x": "The x"})
+    found = scores(told, model, horizon_days=30, high_deciles=2, medium_deciles=5)
     return found.orderBy("customer_id").collect()
 
 
@@ -52,8 +46,12 @@ def test_deciles_and_bands_follow_the_probability(scored):
     assert [row["band"] for row in ranked] == ["high"] * 20 + ["medium"] * 30 + ["low"] * 50
 
 
-def test_every_row_says_which_model_and_day(scored):
-    assert {(r["model_name"], r["as_of"], r["horizon_days"]) for r in scored} == {
-        ("logistic_regression", AS_OF, 30)
-    }
-    assert all(row["reasons"] == [] for row in scored)
+def test_every_row_says_which_model_and_day_and_why(scored):
+    assert {(r["model_name"], r["as_of"], r["horizon_days"]) for r in scored} == {(NAME, AS_OF, 30)}
+    # Of one feature there is one reason, for or against.
+    for place, sign in ((0, -1), (-1, 1)):
+        (reason,) = scored[place]["reasons"]
+        assert reason["feature"] == "x"
+        assert reason["value"] == float(place % 100)
+        assert sign * reason["contribution"] > 0
+        assert reason["sentence"].startswith(f"The x: {place % 100} (")

@@ -1,0 +1,52 @@
+"""What anybody could use instead of a model: rankings by one number."""
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from features.histories import histories, history_columns
+from features.likelihood import FitError, fit_purchases
+from features.probabilistic import BgNbd, ParetoNbd, PurchaseModel
+from models.material import Material
+from models.tuning import Grid
+
+# By baseline, the feature that it needs, and its score. The logit of 1 / (1 + days) is -log(days):
+# Platt's scaling of it is a logistic regression on log recency, and ranks as recency does. The
+# last window is the naive forecast: who ordered in it orders again.
+OF_A_FEATURE = {
+    "recency": ("recency_days", "1 / (1 + recency_days)"),
+    "last_window": ("orders_30d", "if(orders_30d > 0, 0.75, 0.25)"),
+    "mbg_nbd": ("order_probability", "coalesce(order_probability, 0)"),
+    "mbg_cnbd_2": ("order_probability_regular", "coalesce(order_probability_regular, 0)"),
+}
+FITTED: dict[str, type[PurchaseModel]] = {"bg_nbd": BgNbd, "pareto_nbd": ParetoNbd}
+OF_A_HISTORY = {"active_days_lifetime", "first_to_last_order_days", "tenure_days"}
+# Logistic regression on recency, frequency and monetary value.
+RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
+RFM_GRID: Grid = {"regParam": (0.0,)}
+
+
+def rankings(material: Material) -> dict[str, Column]:
+    """By baseline, its score of a snapshot, between 0 and 1, as far as there are such features.
+
+    BG/NBD (Fader, Hardie and Lee 2005) and Pareto/NBD (Schmittlein, Morrison and Colombo 1987) are
+    fitted to the histories before the last tuning date; their score is the probability of an order
+    in the label window.
+    """
+    columns = set(material.judged.columns)
+    found = {
+        name: F.expr(score).cast("double")
+        for name, (of, score) in OF_A_FEATURE.items()
+        if of in columns
+    }
+    if not columns >= OF_A_HISTORY:
+        return found
+    last = material.tuning.where(F.col("as_of") == F.lit(max(material.split.tuning)))
+    known = histories(last).toPandas()
+    for name, kind in FITTED.items():
+        try:
+            model = fit_purchases(kind, known).model
+        except FitError:
+            continue
+        chance = model.p_order(history_columns(), material.split.horizon_days)
+        found[name] = F.coalesce(F.nanvl(chance, F.lit(None)), F.lit(0.0))
+    return found

@@ -1,0 +1,103 @@
+"""Why a customer's probability is what it is: the features that moved it most."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+from pyspark import cloudpickle
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
+
+from models import calibration, open_form, trees
+from models.open_form import Explainer, OpenModel
+
+# Workers need numpy and Arrow, and no copy of this package.
+for module in (calibration, open_form, trees, sys.modules[__name__]):
+    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+# How many reasons a score has.
+COUNT = 3
+REASONS = "reasons"
+_FOUND = "found_reasons"
+Batches = Iterator[tuple[pa.Array, ...]]
+
+
+def with_reasons(
+    frame: DataFrame, model: OpenModel, types: Mapping[str, str], words: Mapping[str, str]
+) -> DataFrame:
+    """The frame with `reasons`: the features that moved the probability most, with their values,
+    by how much each moved it, and in words; an array of structs.
+
+    The frame has the features and what each member read (`models.blending.said`). `types` and
+    `words` are the Spark type and the description of each feature. All features together move the
+    probability from that of the average training snapshot to that of the customer; see
+    `models.trees` and, for the line, `models.open_form`.
+    """
+    features = model.features
+    count = min(COUNT, len(features))
+    made = ",".join(f"place_{k}:int,moved_{k}:double" for k in range(count))
+    read = [F.col(f"read_{place}") for place in range(len(model.members))]
+    find = arrow_udf(_finder(model, count), f"struct<{made}>")  # type: ignore[call-overload]
+    # What differs by feature, by its place.
+    tables = {
+        "feature": F.array(*map(F.lit, features)),
+        "value": F.array(*[_number(name, types[name]) for name in features]),
+        "said": F.array(*[F.lit(plain(words[name])) for name in features]),
+        "shown": F.array(*[_shown(name, types[name]) for name in features]),
+    }
+
+    def reason(k: int) -> Column:
+        of = {name: F.get(table, F.col(f"{_FOUND}.place_{k}")) for name, table in tables.items()}
+        moved = F.col(f"{_FOUND}.moved_{k}")
+        points = F.format_string(" (%+.1f points)", moved * 100)
+        return F.struct(
+            of["feature"].alias("feature"),
+            of["value"].alias("value"),
+            moved.alias("contribution"),
+            F.concat(of["said"], F.lit(": "), of["shown"], points).alias("sentence"),
+        )
+
+    found = frame.withColumn(_FOUND, find(*read))
+    return found.withColumn(REASONS, F.array(*[reason(k) for k in range(count)])).drop(_FOUND)
+
+
+def plain(description: str) -> str:
+    """The description of a feature without what only its maker wants to know."""
+    said = re.sub(r" \([^)]*\)", "", description.split(";", maxsplit=1)[0])
+    return said.replace("as_of", "today")
+
+
+def _finder(model: OpenModel, count: int) -> Callable[[Batches], Iterator[pa.Array]]:
+    def find(batches: Batches) -> Iterator[pa.Array]:
+        explainer = Explainer(model)
+        for found in batches:
+            arrays = found if isinstance(found, tuple) else (found,)
+            read = [
+                trees.by_input(array, len(member.inputs))
+                for array, member in zip(arrays, model.members, strict=True)
+            ]
+            moved = explainer.contributions(read)
+            places, most = open_form.largest(moved, count)
+            columns = [c for pair in zip(places.astype(np.int32), most, strict=True) for c in pair]
+            names = [f"{name}_{k}" for k in range(count) for name in ("place", "moved")]
+            yield pa.StructArray.from_arrays([pa.array(c) for c in columns], names)
+
+    return find
+
+
+def _number(name: str, kind: str) -> Column:
+    return F.lit(None).cast("double") if kind == "string" else F.col(name).cast("double")
+
+
+def _shown(name: str, kind: str) -> Column:
+    """The value as people write it."""
+    known = F.col(name)
+    if kind == "double":
+        rounded = F.round(name, 2)
+        whole = rounded == F.floor(rounded)
+        known = F.when(whole, rounded.cast("bigint").cast("string")).otherwise(
+            rounded.cast("string")
+        )
+    return F.coalesce(known.cast("string"), F.lit("none"))

@@ -1,0 +1,167 @@
+"""What models are worth on a date that they have not seen, and which of two is better there."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from features.snapshots import sampled
+from models.metrics import (
+    METRICS_WHERE_LESS_IS_BETTER,
+    average_precision,
+    counted,
+    log_loss,
+    roc_auc,
+    score_histograms,
+)
+
+# Of more customers than this, so many stand for all in intervals.
+SAMPLED = 50_000
+RESAMPLES = 400
+# Among many customers the least difference is clear of noise, and still none that counts from one
+# date to the next: less than this share of a metric decides nothing.
+NEGLIGIBLE = 0.01
+METRICS = {"roc_auc": roc_auc, "pr_auc": average_precision, "log_loss": log_loss}
+LOW, HIGH = 2.5, 97.5
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model says of the customers of a date: its score histogram, and for some of the
+    customers, by id, the `label` and the `probability`.
+    """
+
+    histogram: pd.DataFrame = field(repr=False)
+    some: pd.DataFrame = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much a metric of `model` is above that of `other` on the same customers of a date, with
+    its 95 % interval.
+    """
+
+    model: str
+    other: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the model is better, worse, or neither by the interval: a tie."""
+        if self.low <= 0 <= self.high or np.isnan(self.low):
+            return "tie"
+        less_is_better = self.metric in METRICS_WHERE_LESS_IS_BETTER
+        return "better" if (self.difference < 0) == less_is_better else "worse"
+
+    def __str__(self) -> str:
+        """The figures, to be read."""
+        between = f"95 % interval {self.low:+.4f} to {self.high:+.4f}"
+        return f"{self.metric} {self.difference:+.4f}, {between}"
+
+
+def comparable(metric: str) -> str:
+    """The metric of those in METRICS that stands for one."""
+    return metric if metric in METRICS else "log_loss"
+
+
+def heard(scored: DataFrame, customers: int) -> Heard:
+    """What is said in `scored`: `customer_id`, `label`, `probability`, a row per customer."""
+    return heard_of_each(scored, ["probability"], customers)["probability"]
+
+
+def heard_of_each(scored: DataFrame, names: Sequence[str], customers: int) -> dict[str, Heard]:
+    """What each of these columns says in `scored`, all in one pass."""
+    of_some = sampled(scored, SAMPLED / max(customers, 1)).select("customer_id", "label", *names)
+    some = of_some.toPandas().set_index("customer_id").sort_index()
+    of_each = {n: some[["label", n]].rename(columns={n: "probability"}) for n in names}
+    if customers <= SAMPLED:
+        return {name: Heard(counted(said), said) for name, said in of_each.items()}
+    histograms = score_histograms(scored, names)
+    return {name: Heard(histograms[name], said) for name, said in of_each.items()}
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """The metrics of models on the same resamples of the customers of a date.
+
+    `found` holds for each metric and model its value on the customers as they are, and on each
+    resample, in which a customer comes a Poisson(1) number of times (Chamandy and others 2012,
+    Estimating uncertainty for massive data streams).
+    """
+
+    found: Mapping[str, Mapping[str, Floats]] = field(repr=False)
+
+    def intervals(self, model: str) -> dict[str, float]:
+        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`."""
+        return {
+            f"{metric}_{end}": value
+            for metric, of_models in self.found.items()
+            for end, value in zip(("low", "high"), _between(of_models[model][1:]), strict=True)
+        }
+
+    def comparisons(self) -> list[Comparison]:
+        """Every two models by every metric."""
+        return [
+            self.compared(model, other, metric)
+            for metric, of_models in self.found.items()
+            for model, other in combinations(of_models, 2)
+        ]
+
+    def compared(self, model: str, other: str, metric: str) -> Comparison:
+        """Two models by a metric."""
+        difference = self.found[metric][model] - self.found[metric][other]
+        return Comparison(model, other, metric, float(difference[0]), *_between(difference[1:]))
+
+
+def bootstrap(
+    models: Mapping[str, pd.DataFrame], seed: int, metrics: Sequence[str] = tuple(METRICS)
+) -> Bootstrap:
+    """The resampled metrics of the models, of which each has a `label` and a `probability` by
+    customer, of the same customers in the same order.
+    """
+    rng = np.random.default_rng(seed)
+    customers = len(next(iter(models.values())))
+    times = [np.ones(customers), *rng.poisson(1.0, (RESAMPLES, customers))]
+    found: dict[str, dict[str, Floats]] = {metric: {} for metric in metrics}
+    for model, said in models.items():
+        ranked = said.sort_values("probability", ascending=False, kind="stable")
+        order = said.index.get_indexer(ranked.index)
+        # Customers of equal probability are one row of a histogram.
+        probability = ranked["probability"].to_numpy(float)
+        ends = np.flatnonzero(np.diff(probability, append=-1.0))
+        label = ranked["label"].to_numpy(float)
+        values = []
+        for weight in times:
+            drawn = _histogram(probability[ends], weight[order], label, ends)
+            values.append([METRICS[metric](drawn) for metric in metrics])
+        for metric, column in zip(metrics, np.array(values).T, strict=True):
+            found[metric][model] = column
+    return Bootstrap(found)
+
+
+def _between(values: Floats) -> tuple[float, float]:
+    if np.isnan(values).all():
+        return math.nan, math.nan
+    low, high = np.nanpercentile(values, [LOW, HIGH])
+    return float(low), float(high)
+
+
+def _histogram(
+    probability: Floats, weight: Floats, label: Floats, ends: npt.NDArray[np.intp]
+) -> pd.DataFrame:
+    n, positives = (
+        np.diff(np.cumsum(part)[ends], prepend=0.0) for part in (weight, weight * label)
+    )
+    some = n > 0
+    return pd.DataFrame(
+        {"probability": probability[some], "n": n[some], "positives": positives[some]}
+    )

@@ -1,0 +1,239 @@
+"""Fitted models as plain numbers: what they say, and why, without Spark.
+
+Every kind of model becomes the same few things: what it reads, one number per input, and a line or
+a forest over these. Spark's workers explain scores with it, and whatever has numpy can score.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.calibration import Calibration, calibration, chances, logits
+from models.trees import LEAF, Floats, Forest, forest, forest_as_dict
+
+OTHER = "(other)"
+# Columns of features by name: numbers with NaN where they are missing, or texts.
+Columns = Mapping[str, npt.NDArray[Any]]
+# Where two numbers are nearer than this, a curve between them is taken to be this long.
+NEAR = 1e-6
+
+
+@dataclass(frozen=True)
+class Input:
+    """A number that a model reads: (a feature - centre) * scale.
+
+    Of a text feature it is 1 where the text is `text`, else 0, before that. A number that is
+    missing becomes `missing`; with `log`, any other becomes sign(x) * log(1 + |x|) first.
+    """
+
+    feature: str
+    text: str | None = None
+    missing: float = 0.0
+    log: bool = False
+    centre: float = 0.0
+    scale: float = 1.0
+
+    def read(self, columns: Columns, texts: frozenset[str]) -> Floats:
+        """The numbers; `texts` are those of the feature that have an input of their own."""
+        column = columns[self.feature]
+        if self.text is None:
+            numbers = column.astype(float)
+            known = np.sign(numbers) * np.log1p(np.abs(numbers)) if self.log else numbers
+            value = np.where(np.isnan(numbers), self.missing, known)
+        elif self.text == OTHER:
+            value = np.array([text not in texts or text == OTHER for text in column], float)
+        else:
+            value = (column == self.text).astype(float)
+        return np.asarray((value - self.centre) * self.scale, float)
+
+
+@dataclass(frozen=True)
+class Line:
+    """intercept + the sum of coefficient * input, a logit."""
+
+    intercept: float
+    coefficients: Floats
+
+    def said(self, rows: Floats) -> Floats:
+        """The sum for rows, given as one array per input."""
+        return np.asarray(self.intercept + self.coefficients @ rows)
+
+    def mean(self) -> float:
+        """The sum where every input is its mean over the training rows, which is 0."""
+        return self.intercept
+
+    def contributions(self, rows: Floats) -> Floats:
+        """Each input's term: its Shapley value if inputs came independently of each other."""
+        return self.coefficients[:, None] * rows
+
+
+@dataclass(frozen=True)
+class OpenMember:
+    """A model: what it reads, its sum, which is a probability or a logit, and its calibration."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    sum: Line | Forest
+    of_probability: bool
+    calibration: Calibration
+
+    def read(self, columns: Columns) -> Floats:
+        """What the model reads of rows, one array per input."""
+        texts: dict[str, set[str]] = {}
+        for one in self.inputs:
+            texts.setdefault(one.feature, set()).add(one.text or "")
+        return np.array([one.read(columns, frozenset(texts[one.feature])) for one in self.inputs])
+
+    def logits(self, said: Floats) -> Floats:
+        """Calibrated logits of what the sum says."""
+        raw = logits(said) if self.of_probability else said
+        return self.calibration.of_logits(raw)
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A champion: the mean of its members' calibrated logits, calibrated."""
+
+    members: tuple[OpenMember, ...]
+    calibration: Calibration
+
+    @property
+    def features(self) -> list[str]:
+        """What the members read, in the order of first mention."""
+        named = [one.feature for member in self.members for one in member.inputs]
+        return list(dict.fromkeys(named))
+
+    @property
+    def texts(self) -> set[str]:
+        """Those of `features` that are texts."""
+        return {o.feature for member in self.members for o in member.inputs if o.text is not None}
+
+    def probability(self, columns: Columns) -> Floats:
+        """The calibrated probability of each row."""
+        said = [member.logits(member.sum.said(member.read(columns))) for member in self.members]
+        return self.of_logits(np.mean(said, axis=0))
+
+    def of_logits(self, mean: Floats) -> Floats:
+        """The calibrated probability of the mean of the members' logits."""
+        return chances(self.calibration.of_logits(mean))
+
+    def lean(self) -> "OpenModel":
+        """The same model without the numbers that its trees never ask."""
+        return replace(self, members=tuple(map(_lean, self.members)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; `open_model` reads it."""
+        return {
+            "members": [_member_as_dict(member) for member in self.members],
+            "calibration": self.calibration.as_dict(),
+        }
+
+
+class Explainer:
+    """A model made ready to tell how far each of its `features` moved a probability."""
+
+    def __init__(self, model: OpenModel) -> None:
+        self.features = model.features
+        self._model = model
+        self._means = [member.sum.mean() for member in model.members]
+        self._bases = [
+            float(member.logits(np.array(mean)))
+            for member, mean in zip(model.members, self._means, strict=True)
+        ]
+        self._base = float(np.mean(self._bases))
+        places = {name: place for place, name in enumerate(self.features)}
+        self._places = [[places[o.feature] for o in member.inputs] for member in model.members]
+
+    @property
+    def average(self) -> float:
+        """The probability of the average training snapshot, which features move."""
+        return float(self._model.of_logits(np.array(self._base)))
+
+    def contributions(self, read: Sequence[Floats], said: Sequence[Floats] | None = None) -> Floats:
+        """For each of `features` and each row how far it moved the probability from the average;
+        for every row they add up to its probability less that.
+
+        `read` is what each member reads, one array per input, and `said` the sum that it makes of
+        that, where it is known. What is added up before a curve is shared out after it in the same
+        proportions.
+        """
+        moved, logits = [], []
+        for place, (member, rows) in enumerate(zip(self._model.members, read, strict=True)):
+            total = member.sum.said(rows) if said is None else said[place]
+            of_features = np.zeros((len(self.features), rows.shape[1]))
+            np.add.at(of_features, self._places[place], member.sum.contributions(rows))
+            moved.append(of_features * _secant(member.logits, total, self._means[place]))
+            logits.append(member.logits(total))
+        mean = np.mean(logits, axis=0)
+        slope = _secant(self._model.of_logits, mean, self._base)
+        return np.asarray(np.mean(moved, axis=0) * slope)
+
+
+def open_model(saved: dict[str, Any]) -> OpenModel:
+    """The model that `as_dict` has written."""
+    members = tuple(_member(member) for member in saved["members"])
+    return OpenModel(members, calibration(saved["calibration"]))
+
+
+def _member_as_dict(member: OpenMember) -> dict[str, Any]:
+    said = member.sum
+    if isinstance(said, Line):
+        numbers = {"intercept": said.intercept, "coefficients": said.coefficients.tolist()}
+    else:
+        numbers = forest_as_dict(said)
+    return {
+        "name": member.name,
+        "inputs": [asdict(one) for one in member.inputs],
+        "of_probability": member.of_probability,
+        "calibration": member.calibration.as_dict(),
+        **numbers,
+    }
+
+
+def _member(saved: dict[str, Any]) -> OpenMember:
+    if "trees" in saved:
+        said: Line | Forest = forest(saved)
+    else:
+        said = Line(saved["intercept"], np.array(saved["coefficients"]))
+    return OpenMember(
+        saved["name"],
+        tuple(Input(**one) for one in saved["inputs"]),
+        said,
+        saved["of_probability"],
+        calibration(saved["calibration"]),
+    )
+
+
+def _lean(member: OpenMember) -> OpenMember:
+    if isinstance(member.sum, Line):
+        return member
+    asked = {int(i) for tree in member.sum.trees for i in tree.input[tree.left != LEAF]}
+    # Which texts are others depends on those that are not.
+    kept = [k for k, one in enumerate(member.inputs) if k in asked or one.text is not None]
+    kept = kept or [0]
+    places = np.zeros(len(member.inputs), np.int64)
+    places[kept] = np.arange(len(kept))
+    trees = tuple(replace(tree, input=places[tree.input]) for tree in member.sum.trees)
+    inputs = tuple(member.inputs[k] for k in kept)
+    return replace(member, inputs=inputs, sum=Forest(trees, member.sum.bias))
+
+
+def _secant(curve: Callable[[Floats], Floats], x: Floats, base: float | Floats) -> Floats:
+    """The slope of the curve's chord from `base` to each x: what was added up before the curve,
+    times it, adds up to the difference after it.
+    """
+    apart = np.where(np.abs(x - base) < NEAR, base + NEAR, x)
+    return np.asarray((curve(apart) - curve(np.asarray(base))) / (apart - base))
+
+
+def largest(contributions: Floats, count: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The places and the values of the contributions that are largest either way, by row."""
+    size, each = np.abs(contributions), np.arange(contributions.shape[1])
+    places = np.empty((count, contributions.shape[1]), np.int64)
+    for k in range(count):
+        places[k] = size.argmax(axis=0)
+        size[places[k], each] = -1.0
+    return places, contributions[places, each]

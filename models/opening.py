@@ -1,0 +1,154 @@
+"""Fitted Spark ML pipelines into the open form."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pyspark.ml import PipelineModel
+from pyspark.ml.classification import (
+    DecisionTreeClassificationModel,
+    GBTClassificationModel,
+    LogisticRegressionModel,
+    RandomForestClassificationModel,
+)
+from pyspark.ml.feature import ImputerModel, StandardScalerModel, StringIndexerModel
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from conf.errors import ConfigurationError
+from models.blending import Member
+from models.boosting import ForestModel
+from models.open_form import Input, Line, OpenMember
+from models.preparation import MISSING, Inputs
+from models.trees import LEAF, Forest, Tree, forest
+
+# Whose leaves hold the counts of both outcomes.
+OF_SHARES = (DecisionTreeClassificationModel, RandomForestClassificationModel)
+SPARKS_TREES = (*OF_SHARES, GBTClassificationModel)
+
+
+def opened(spark: SparkSession, member: Member, folder: str, inputs: Inputs) -> OpenMember:
+    """The member in the open form; its pipeline is saved in `folder`, where Spark keeps the
+    nodes of its trees.
+
+    Raises ConfigurationError for a kind of model that is none of those known here.
+    """
+    stages: list[Any] = member.pipeline.stages
+    model = stages[-1]
+    if isinstance(model, LogisticRegressionModel):
+        line = Line(float(model.intercept), model.coefficients.toArray())
+        return _member(member, line, _standardised(member.pipeline, inputs))
+    if isinstance(model, ForestModel):
+        grown = forest(json.loads(model.getOrDefault(model.forest)))
+    elif isinstance(model, SPARKS_TREES):
+        place = str(len(stages) - 1).zfill(len(str(len(stages))))
+        grown = _spark_forest(spark, model, f"{folder}/stages/{place}_{model.uid}")
+    else:
+        raise ConfigurationError(
+            f"training.models.{member.name}: models/opening.py does not know how to explain a "
+            f"{type(model).__name__}; teach it, or leave the model out"
+        )
+    return _member(member, grown, unscaled(member.pipeline, inputs))
+
+
+def unscaled(pipeline: PipelineModel, inputs: Inputs) -> list[Input]:
+    """What the model of a fitted pipeline reads, in its order, before any scaling."""
+    numbers = [Input(name, missing=MISSING) for name in inputs.numeric]
+    return [*numbers, *_texts(pipeline, inputs)]
+
+
+def _member(member: Member, said: Line | Forest, inputs: list[Input]) -> OpenMember:
+    of_probability = isinstance(member.pipeline.stages[-1], OF_SHARES)
+    return OpenMember(member.name, tuple(inputs), said, of_probability, member.calibration)
+
+
+def _texts(pipeline: PipelineModel, inputs: Inputs) -> list[Input]:
+    stages: list[Any] = pipeline.stages
+    labels = next((s.labelsArray for s in stages if isinstance(s, StringIndexerModel)), [])
+    found = []
+    for feature, texts in zip(inputs.texts, labels, strict=True):
+        found += [Input(feature, text) for text in texts]
+        # Spark's place for texts that it does not know, of which the preparation leaves none.
+        found.append(Input(feature, "__unknown", scale=0.0))
+    return found
+
+
+def _standardised(pipeline: PipelineModel, inputs: Inputs) -> list[Input]:
+    stages: list[Any] = pipeline.stages
+    imputer = next(stage for stage in stages if isinstance(stage, ImputerModel))
+    scaler = next(stage for stage in stages if isinstance(stage, StandardScalerModel))
+    missing = imputer.surrogateDF.collect()[0]
+    logged = [
+        replace(one, missing=missing[f"x_{one.feature}"], log=True) if one.text is None else one
+        for one in unscaled(pipeline, inputs)
+    ]
+    means, spreads = scaler.mean.toArray(), scaler.std.toArray()
+    return [
+        replace(one, centre=float(mean), scale=1 / float(spread) if spread else 0.0)
+        for one, mean, spread in zip(logged, means, spreads, strict=True)
+    ]
+
+
+def _spark_forest(
+    spark: SparkSession,
+    model: DecisionTreeClassificationModel
+    | GBTClassificationModel
+    | RandomForestClassificationModel,
+    folder: str,
+) -> Forest:
+    saved = spark.read.parquet(f"{folder}/data")
+    several = "treeID" in saved.columns
+    nodes = (
+        saved.select("treeID", "nodeData.*") if several else saved.withColumn("treeID", F.lit(0))
+    )
+    of_trees: dict[int, list[Row]] = {}
+    for node in nodes.orderBy("treeID", "id").collect():
+        of_trees.setdefault(node["treeID"], []).append(node)
+    if isinstance(model, OF_SHARES):
+        # A leaf says the share of orders among its training rows; a forest, the mean of its trees.
+        weight = 1 / len(of_trees)
+        return Forest(
+            tuple(
+                _spark_tree(
+                    nodes,
+                    [weight * _share(node["impurityStats"]) for node in nodes],
+                    [sum(node["impurityStats"]) for node in nodes],
+                )
+                for nodes in of_trees.values()
+            )
+        )
+    # Spark's loss is log(1 + exp(-2 y F)): the logit is twice the sum.
+    return Forest(
+        tuple(
+            _spark_tree(
+                nodes,
+                [2 * weight * node["prediction"] for node in nodes],
+                [node["impurityStats"][0] for node in nodes],
+            )
+            for nodes, weight in zip(of_trees.values(), model.treeWeights, strict=True)
+        )
+    )
+
+
+def _share(counts: Sequence[float]) -> float:
+    return float(counts[1] / sum(counts))
+
+
+def _spark_tree(nodes: Sequence[Row], value: Sequence[float], cover: Sequence[float]) -> Tree:
+    splits = [_split(node) for node in nodes]
+    inputs, thresholds, left, right = (np.array(part) for part in zip(*splits, strict=True))
+    return Tree(inputs, thresholds, left, right, np.array(value), np.array(cover))
+
+
+def _split(node: Row) -> tuple[int, float, int, int]:
+    """The input, the threshold and the nodes to the left and to the right of a node."""
+    split, left, right = node["split"], node["leftChild"], node["rightChild"]
+    if left == LEAF:
+        return 0, 0.0, LEAF, LEAF
+    if split["numCategories"] == -1:
+        return split["featureIndex"], split["leftCategoriesOrThreshold"][0], left, right
+    # An input that is 0 or 1: one of them goes left.
+    zero_goes_left = split["leftCategoriesOrThreshold"] == [0.0]
+    return (split["featureIndex"], 0.5, *((left, right) if zero_goes_left else (right, left)))

@@ -1,0 +1,243 @@
+"""A candidate at its best grid point, found by CrossValidator with folds of customers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pandas as pd
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.evaluation import (
+    BinaryClassificationEvaluator,
+    Evaluator,
+    MulticlassClassificationEvaluator,
+)
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from conf.errors import ConfigurationError, InputError
+from conf.settings import TrainingSettings
+from features.snapshots import Split
+from models.blending import RAW, Member, raw_probability
+from models.calibration import Calibration, fit_best, undone
+from models.candidates import LABEL, WEIGHT, Candidate
+from models.judging import Heard, heard
+from models.material import FOLD, NO_FOLD, Material
+from models.metrics import log_loss, merged, score_histogram
+from models.preparation import VECTOR, Inputs
+
+Report = Callable[[str], None]
+Grid = dict[str, tuple[float, ...]]
+# A line of progress at most so often, in seconds.
+SILENCE = 15.0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A candidate with its best grid point.
+
+    `whole` is fitted to the tuning dates, each of `without_fold` to the customers of the other
+    folds; all are calibrated alike, by `out_of_fold`: what they say, undone of weights, of the
+    customers whom they have not seen. `held_out` is what `whole` says of the held-out date, undone
+    too.
+    """
+
+    candidate: Candidate
+    whole: Member
+    without_fold: list[Member] = field(repr=False)
+    out_of_fold: pd.DataFrame = field(repr=False)
+    held_out: Heard = field(repr=False)
+    seconds: float
+    points: int
+
+
+def tuned(
+    candidate: Candidate,
+    grid: Grid,
+    material: Material,
+    inputs: Inputs,
+    settings: TrainingSettings,
+    report: Report,
+) -> Tuned:
+    """The candidate, tuned on the tuning dates; tells how far it has come.
+
+    Raises InputError where a fold has only one outcome, and ConfigurationError where the grid names
+    what the estimator does not have.
+    """
+    started = time.monotonic()
+    preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
+    columns = ["as_of", FOLD, LABEL, WEIGHT, VECTOR]
+    prepared = preparation.transform(material.tuning).select(*columns).persist()
+    try:
+        _check_folds(prepared, settings.folds)
+        validated = _cross_validator(candidate, grid, material, settings, report).fit(prepared)
+        scores = validated.avgMetrics
+        choose = max if _evaluator(settings.metric).isLargerBetter() else min
+        index = scores.index(choose(scores))
+        point = validated.getEstimatorParamMaps()[index]
+        parameters = {param.name: float(value) for param, value in point.items()}
+        of_folds = [models[index] for models in validated.subModels or []]
+        out_of_fold = merged(
+            *[
+                score_histogram(
+                    _undone(fitted.transform(prepared.where(F.col(FOLD) == k)), material)
+                )
+                for k, fitted in enumerate(of_folds)
+            ]
+        )
+    finally:
+        prepared.unpersist()
+    whole = PipelineModel([preparation, validated.bestModel])
+    scored = _undone(whole.transform(material.judged), material, "customer_id")
+    held_out = heard(scored, material.customers)
+    calibration = fit_best(
+        settings.calibrations, out_of_fold, held_out.histogram, material.ratio, log_loss
+    )
+
+    def member(fitted: PipelineModel) -> Member:
+        return Member(candidate.name, fitted, calibration, parameters)
+
+    return Tuned(
+        candidate,
+        member(whole),
+        [member(PipelineModel([preparation, fitted])) for fitted in of_folds],
+        out_of_fold,
+        held_out,
+        time.monotonic() - started,
+        len(scores),
+    )
+
+
+def refitted(
+    tuned: Tuned,
+    calibration: Calibration,
+    material: Material,
+    inputs: Inputs,
+    settings: TrainingSettings,
+) -> Member:
+    """The candidate at its best grid point, fitted to every date."""
+    estimator = tuned.candidate.estimator(settings.seed)
+    parameters = tuned.whole.parameters
+    fixed = estimator.copy({estimator.getParam(k): _typed(v) for k, v in parameters.items()})
+    stages = tuned.candidate.preparation(inputs)
+    pipeline = Pipeline(stages=[*stages, fixed]).fit(material.learned)
+    return Member(tuned.candidate.name, pipeline, calibration, parameters)
+
+
+def _undone(scored: DataFrame, material: Material, *keep: str) -> DataFrame:
+    probability = undone(F.col(RAW), material.ratio).alias("probability")
+    return raw_probability(scored).select(*keep, LABEL, probability)
+
+
+def _check_folds(prepared: DataFrame, folds: int) -> None:
+    validated = prepared.where(F.col(FOLD) != NO_FOLD)
+    counted = validated.groupBy(FOLD).agg(
+        F.sum(LABEL).alias("positives"), F.count(LABEL).alias("n")
+    )
+    rows = counted.collect()
+    if len(rows) < folds or any(row["positives"] in (0, row["n"]) for row in rows):
+        n = sum(row["n"] for row in rows)
+        raise InputError(
+            f"too few customers to cross-validate: {n} snapshots do not give both outcomes in each "
+            f"of {folds} folds of customers; lower training.folds or use a longer log"
+        )
+
+
+def _cross_validator(
+    candidate: Candidate,
+    grid: Grid,
+    material: Material,
+    settings: TrainingSettings,
+    report: Report,
+) -> CrossValidator:
+    estimator = candidate.estimator(settings.seed)
+    points = ParamGridBuilder()
+    for name, values in grid.items():
+        if not estimator.hasParam(name):
+            known = ", ".join(param.name for param in estimator.params)
+            raise ConfigurationError(
+                f"training.models.{candidate.name}.{name}: no such parameter; known: {known}"
+            )
+        param = estimator.getParam(name)
+        points = points.addGrid(param, [_typed(value) for value in values])
+    built = points.build()
+    progress = _Progress(candidate.name, len(built) * settings.folds, report)
+    validator = CrossValidator if settings.folds_by == "customers" else _InTime
+    made = validator(
+        estimator=estimator,
+        estimatorParamMaps=built,
+        evaluator=_Watched(_evaluator(settings.metric), progress),
+        numFolds=settings.folds,
+        foldCol=FOLD,
+        parallelism=settings.parallelism,
+        collectSubModels=True,
+    )
+    if isinstance(made, _InTime):
+        made.split = material.split
+    return made
+
+
+class _InTime(CrossValidator):
+    """Each fold is validated by what was known before it: snapshots whose label windows reach into
+    it, or lie after it, do not train.
+    """
+
+    split: Split
+
+    def _kFold(self, dataset: DataFrame) -> list[tuple[DataFrame, DataFrame]]:  # noqa: N802
+        days = self.split.folds_in_time(self.getNumFolds())
+        as_of = F.col("as_of")
+        return [
+            (
+                dataset.where(as_of.isin(self.split.known_by(fold[0]))),
+                dataset.where(as_of.isin(fold)),
+            )
+            for fold in days
+        ]
+
+
+class _Progress:
+    """Says how many fits of a model are done, and how long the others will take."""
+
+    def __init__(self, name: str, fits: int, report: Report) -> None:
+        self.name, self.fits, self.report = name, fits, report
+        self.done, self.started = 0, time.monotonic()
+        self.said = self.started
+
+    def another(self) -> None:
+        """One more fit is done."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.said > SILENCE and self.done < self.fits:
+            self.said = now
+            left = (now - self.started) / self.done * (self.fits - self.done)
+            self.report(f"{self.name}: {self.done} of {self.fits} fits, about {left:.0f} s left")
+
+
+class _Watched(Evaluator):
+    """An evaluator that CrossValidator asks after each fit."""
+
+    def __init__(self, evaluator: Evaluator, progress: _Progress) -> None:
+        super().__init__()
+        self.evaluator, self.progress = evaluator, progress
+
+    def _evaluate(self, dataset: DataFrame) -> float:
+        found = self.evaluator.evaluate(dataset)
+        self.progress.another()
+        return found
+
+    def isLargerBetter(self) -> bool:  # noqa: N802 - Spark's name
+        return self.evaluator.isLargerBetter()
+
+
+def _typed(value: float) -> float | int:
+    return int(value) if float(value).is_integer() and value >= 1 else value
+
+
+def _evaluator(metric: str) -> Evaluator:
+    if metric in ("roc_auc", "pr_auc"):
+        area = BinaryClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
+        return area.setMetricName("areaUnderROC" if metric == "roc_auc" else "areaUnderPR")
+    # pyspark's stubs do not know logLoss, its documentation does.
+    loss = MulticlassClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
+    return loss.setMetricName("logLoss")  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""Intervals and comparisons of models on the same customers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.judging import SAMPLED, bootstrap, heard
+from models.metrics import average_precision, counted, log_loss, roc_auc
+
+
+def _said(n: int, noise: float = 0.0, seed: int = 4) -> pd.DataFrame:
+    """What a model says that knows the label's odds, the worse the more noise."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(-1, 1.2, n)
+    label = rng.random(n) < 1 / (1 + np.exp(-signal))
+    known = signal + noise * np.random.default_rng(9).normal(size=n)
+    probability = (1 / (1 + np.exp(-known))).round(2)
+    index = pd.Index([f"c{k}" for k in range(n)], name="customer_id")
+    return pd.DataFrame({"label": label.astype(int), "probability": probability}, index=index)
+
+
+def test_the_figures_are_those_of_the_histogram():
+    said = _said(500)
+    histogram = counted(said)
+    found = bootstrap({"m": said}, 1).found
+    assert found["roc_auc"]["m"][0] == pytest.approx(roc_auc(histogram))
+    assert found["pr_auc"]["m"][0] == pytest.approx(average_precision(histogram))
+    assert found["log_loss"]["m"][0] == pytest.approx(log_loss(histogram))
+
+
+def test_intervals_hold_the_figure_shrink_with_more_customers_and_repeat():
+    few, many = (bootstrap({"m": _said(n)}, 1) for n in (100, 10_000))
+    assert few.intervals("m") == bootstrap({"m": _said(100)}, 1).intervals("m")
+    for metric in ("roc_auc", "pr_auc", "log_loss"):
+        ends = [
+            (b.intervals("m")[f"{metric}_low"], b.intervals("m")[f"{metric}_high"])
+            for b in (few, many)
+        ]
+        assert ends[1][0] < many.found[metric]["m"][0] < ends[1][1]
+        assert ends[1][1] - ends[1][0] < 0.2 * (ends[0][1] - ends[0][0])
+
+
+def test_an_interval_is_as_wide_as_the_error_of_hanley_and_mcneil():
+    said = _said(4000)
+    area, label = roc_auc(counted(said)), said["label"] == 1
+    positives, negatives = label.sum(), (~label).sum()
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    error = np.sqrt((area * (1 - area) + spread) / (positives * negatives))
+    found = bootstrap({"m": said}, 1).intervals("m")
+    assert found["roc_auc_high"] - found["roc_auc_low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_which_of_two_is_better_by_any_metric():
+    found = bootstrap({"good": _said(3000), "bad": _said(3000, noise=1.5)}, 1)
+    for metric in ("roc_auc", "pr_auc", "log_loss"):
+        assert found.compared("good", "bad", metric).verdict == "better"
+        assert found.compared("bad", "good", metric).verdict == "worse"
+        assert found.compared("good", "good", metric).verdict == "tie"
+    assert len(found.comparisons()) == 3
+
+
+def test_a_paired_difference_is_surer_than_two_intervals():
+    """Two models that say nearly the same differ by little, on whatever customers."""
+    found = bootstrap({"a": _said(2000), "b": _said(2000, noise=0.3)}, 1)
+    alone = found.intervals("a")
+    paired = found.compared("a", "b", "roc_auc")
+    assert paired.high - paired.low < 0.5 * (alone["roc_auc_high"] - alone["roc_auc_low"])
+    assert paired.low > 0
+
+
+def test_with_one_outcome_nothing_is_better():
+    nobody = _said(50).assign(label=0)
+    found = bootstrap({"a": nobody, "b": nobody.assign(probability=0.5)}, 1)
+    assert found.compared("a", "b", "roc_auc").verdict == "tie"
+    assert np.isnan(found.intervals("a")["roc_auc_low"])
+
+
+def test_all_customers_are_heard_and_of_very_many_some(spark):
+    rows = _said(1000).reset_index()
+    scored = spark.createDataFrame(rows)
+    every = heard(scored, len(rows))
+    assert len(every.some) == 1000
+    assert every.histogram.equals(counted(rows.set_index("customer_id")))
+    few = heard(scored, SAMPLED * 10)
+    assert 50 < len(few.some) < 200
+    assert few.histogram["n"].sum() == 1000

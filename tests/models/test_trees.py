@@ -1,0 +1,80 @@
+"""What trees say and why, beside scikit-learn's trees and the package shap."""
+
+import numpy as np
+import pytest
+import shap
+from sklearn.ensemble import RandomForestRegressor
+
+from models.trees import BLOCK, LEAF, MAX_ANSWERS, Forest, Tree
+
+ROWS, INPUTS = 3000, 12
+
+
+@pytest.fixture(scope="module")
+def rows():
+    # Whole numbers repeat, and lie on thresholds' sides like counts do.
+    return np.random.default_rng(1).integers(0, 9, (ROWS, INPUTS)).astype(float)
+
+
+def _fitted(rows, depth, trees=5):
+    rng = np.random.default_rng(2)
+    target = rows[:, 0] * (rows[:, 1] > 4) + np.sin(rows[:, 2]) + rows[:, 3] + rng.normal(size=ROWS)
+    forest = RandomForestRegressor(trees, max_depth=depth, max_features=0.5, random_state=3)
+    return forest.fit(rows, target)
+
+
+def _ours(forest) -> Forest:
+    return Forest(
+        tuple(
+            Tree(
+                np.maximum(one.tree_.feature, 0).astype(np.int64),
+                one.tree_.threshold,
+                one.tree_.children_left.astype(np.int64),
+                one.tree_.children_right.astype(np.int64),
+                one.tree_.value[:, 0, 0] / len(forest.estimators_),
+                one.tree_.weighted_n_node_samples,
+            )
+            for one in forest.estimators_
+        )
+    )
+
+
+# Stumps; trees whose answers all fit a table; paths of inputs that do; paths that are too long.
+@pytest.mark.parametrize("depth", [1, 3, 6, MAX_ANSWERS + 4])
+def test_contributions_are_those_of_shap(rows, depth):
+    forest = _fitted(rows, depth)
+    ours = _ours(forest)
+    found = ours.contributions(rows.T)
+    assert ours.said(rows.T) == pytest.approx(forest.predict(rows), abs=1e-9)
+    assert found.sum(axis=0) + ours.mean() == pytest.approx(ours.said(rows.T), abs=1e-9)
+    explainer = shap.TreeExplainer(forest, feature_perturbation="tree_path_dependent")
+    expected = explainer.shap_values(rows[:300])
+    assert np.abs(found[:, :300].T - expected).max() < 1e-9
+    assert ours.mean() == pytest.approx(float(np.ravel(explainer.expected_value)[0]))
+
+
+def test_long_paths_are_there_to_be_tried(rows):
+    ours = _ours(_fitted(rows, MAX_ANSWERS + 4))
+    tree = ours.trees[0]
+    asked = [len({int(tree.input[node]) for node, _ in path}) for _, path in tree.paths()]
+    assert max(asked) > MAX_ANSWERS
+
+
+@pytest.mark.parametrize("depth", [2, 4, MAX_ANSWERS + 4])
+def test_rows_are_explained_alike_in_any_number(rows, depth):
+    ours = _ours(_fitted(rows, depth))
+    many = np.tile(rows.T, (1, 2 * BLOCK // ROWS + 1))
+    found = ours.contributions(many)
+    assert found.shape == many.shape
+    assert found[:, :ROWS] == pytest.approx(ours.contributions(rows.T))
+    assert found[:, -1] == pytest.approx(ours.contributions(many[:, -1:])[:, 0])
+    assert ours.contributions(many[:, :0]).shape == (INPUTS, 0)
+
+
+def test_a_tree_that_asks_nothing_moves_nothing():
+    leaf = [np.array([LEAF])] * 2
+    tree = Tree(np.array([0]), np.zeros(1), *leaf, np.array([0.3]), np.array([10.0]))
+    forest = Forest((tree,), bias=0.2)
+    assert forest.said(np.zeros((2, 3))).tolist() == [0.5] * 3
+    assert forest.mean() == 0.5
+    assert (forest.contributions(np.zeros((2, 3))) == 0).all()
