@@ -1,0 +1,1 @@
+"""Scores to people: the report of a training."""

@@ -1,0 +1,1 @@
+"""The HTTP API: scores from the tables, and predictions of the champion, without Spark."""

@@ -1,0 +1,452 @@
+"""The app: its routes, and the champion that answers, which changes as the tables do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import orjson
+import structlog
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BeforeValidator
+from starlette.concurrency import run_in_threadpool
+
+from conf.errors import InputError
+from models.segments import SEGMENTS
+from serving.api import answers, documentation, stored
+from serving.api.keys import METRICS, PREDICT, READ, Gate
+from serving.api.problems import MEDIA, ApiError, answer_errors
+from serving.api.watching import Metrics, Watching
+from serving.predictor import Prediction, Predictor, load_predictor
+from serving.requests import SYNONYMS
+from serving.tables import Tables
+
+log = structlog.get_logger("repurchase.api")
+# From so many rows on a prediction leaves the event loop to others meanwhile.
+MANY = 50
+PAGE = 100
+MODEL_TABLES = ("models", "current_scores", "features")
+SEGMENT_NAMES = [segment.name for segment in SEGMENTS]
+
+
+def _day(text: str | None) -> date | None:
+    """A day as it is written, and no number of seconds."""
+    return None if text is None else date.fromisoformat(text)
+
+
+Reasons = Annotated[bool, Query(description="Tell why; costs most of the time of a prediction")]
+AsOf = Annotated[
+    date | None,
+    BeforeValidator(_day),
+    Query(description="A day that was scored, by default the last"),
+]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask: bytes of its body, rows of a batch, and rows of a page."""
+
+    body: int = 32 * 2**20
+    batch: int = 10_000
+    page: int = 1_000
+
+
+@dataclass
+class Champion:
+    """The predictor of now, and the versions of the tables that it was made of."""
+
+    tables: Tables
+    metrics: Metrics
+    now: Predictor | None = None
+    why_not: str = "no champion is loaded yet"
+    _versions: dict[str, int] = field(default_factory=dict)
+
+    def refresh(self) -> None:
+        """Load the champion again if a table that it is made of has changed."""
+        try:
+            versions = {t: self.tables.version(t) for t in MODEL_TABLES if self.tables.exists(t)}
+            if versions == self._versions and self.now is not None:
+                return
+            found = load_predictor(self.tables)
+        except Exception as problem:  # the one before goes on answering
+            self.why_not = str(problem) if isinstance(problem, InputError) else "see the log"
+            log.error("no champion was loaded", reason=str(problem))
+            return
+        self.now, self._versions = found, versions
+        self.metrics.champion(found.name, found.version)
+        log.info("champion", name=found.name, version=found.version)
+
+    def get(self) -> Predictor:
+        """The predictor; raises ApiError, 503, while there is none."""
+        if self.now is None:
+            raise ApiError(503, f"not ready: {self.why_not}", {"Retry-After": "10"})
+        return self.now
+
+
+def make_app(
+    tables: Tables, gate: Gate, limits: Limits | None = None, refresh_seconds: float = 5.0
+) -> FastAPI:
+    """The API over the tables."""
+    limits, metrics = limits or Limits(), Metrics()
+    champion = Champion(tables, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(champion.refresh)
+        task = asyncio.create_task(_refreshed(champion, app, refresh_seconds))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    app = FastAPI(
+        title="repurchase",
+        version="1",
+        description="Who orders again: scores from the tables, and predictions of the champion.",
+        lifespan=lifespan,
+    )
+    app.add_middleware(Watching, metrics=metrics)
+    answer_errors(app)
+    _watch_routes(app, champion, gate)
+    _score_routes(app, champion, gate, limits)
+    _predict_routes(app, champion, gate, limits)
+    app.openapi = lambda: _document(app, champion, limits)  # type: ignore[method-assign]
+    return app
+
+
+async def _refreshed(champion: Champion, app: FastAPI, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        before = champion.now
+        await run_in_threadpool(champion.refresh)
+        if champion.now is not before:
+            app.openapi_schema = None
+
+
+def _watch_routes(app: FastAPI, champion: Champion, gate: Gate) -> None:
+    @app.get("/health", response_model=answers.Status, tags=["state"])
+    async def health() -> Response:
+        """The server is up."""
+        return _json({"status": "ok"})
+
+    @app.get("/ready", response_model=answers.Status, tags=["state"], responses=_errors(503))
+    async def ready() -> Response:
+        """A champion is loaded."""
+        champion.get()
+        return _json({"status": "ready"})
+
+    @app.get(
+        "/metrics",
+        tags=["state"],
+        response_class=Response,
+        dependencies=[_allowed(gate, METRICS)],
+        responses={200: {"content": {"text/plain": {}}}, **_errors(401, 403, 429)},
+    )
+    async def metrics() -> Response:
+        """For Prometheus."""
+        found = generate_latest(champion.metrics.registry)
+        return Response(found, media_type=CONTENT_TYPE_LATEST)
+
+    @app.get(
+        "/model",
+        response_model=answers.Model,
+        tags=["model"],
+        dependencies=[_allowed(gate, READ)],
+        responses=_errors(401, 403, 429, 503),
+    )
+    def model() -> Response:
+        """The champion: what it is, how good it is, and the features that it takes."""
+        return _json(_card(champion.tables, champion.get()))
+
+    @app.get(
+        "/model/onnx",
+        tags=["model"],
+        response_class=Response,
+        dependencies=[_allowed(gate, READ)],
+        responses={
+            200: {"content": {"application/octet-stream": {}}},
+            **_errors(401, 403, 429, 503),
+        },
+    )
+    async def onnx() -> Response:
+        """The champion as an ONNX graph, to be run anywhere."""
+        return Response(champion.get().onnx, media_type="application/octet-stream")
+
+
+def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) -> None:
+    @app.get(
+        "/scores",
+        response_model=answers.Scores,
+        tags=["scores"],
+        dependencies=[_allowed(gate, READ)],
+        responses=_errors(401, 403, 422, 429),
+    )
+    def scores(
+        as_of: AsOf = None,
+        decile: Annotated[int | None, Query(ge=1, le=10)] = None,
+        band: Literal["high", "medium", "low"] | None = None,
+        segment: Annotated[str | None, Query(json_schema_extra={"enum": SEGMENT_NAMES})] = None,
+        limit: Annotated[int, Query(ge=1, le=limits.page)] = PAGE,
+        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    ) -> Response:
+        """The scores of a day, the likeliest customers first."""
+        if segment is not None and segment not in SEGMENT_NAMES:
+            raise ApiError(422, f"segment: must be one of {', '.join(SEGMENT_NAMES)}")
+        day = as_of or stored.latest(champion.tables)
+        wanted = {"as_of": day, "decile": decile, "band": band, "segment": segment}
+        found, total = stored.scores(
+            champion.tables, champion.now, wanted, limit=limit, offset=offset
+        )
+        end = offset + len(found)
+        following = end if found and end < total else None
+        return _json({"as_of": day, "total": total, "scores": found, "next_offset": following})
+
+    @app.get(
+        "/scores/{customer_id:path}",
+        response_model=answers.Score,
+        tags=["scores"],
+        dependencies=[_allowed(gate, READ)],
+        responses=_errors(401, 403, 404, 422, 429),
+    )
+    def score(
+        customer_id: Annotated[str, Path(min_length=1, max_length=500)], as_of: AsOf = None
+    ) -> Response:
+        """A customer's score of a day."""
+        day = as_of or stored.latest(champion.tables)
+        wanted = {"as_of": day, "customer_id": customer_id}
+        found, _ = stored.scores(champion.tables, champion.now, wanted, limit=1, offset=0)
+        if not found:
+            raise ApiError(404, f"no score of customer {customer_id!r} as of {day}")
+        return _json(found[0])
+
+
+def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) -> None:
+    known = _errors(400, 401, 403, 413, 422, 429, 503)
+
+    @app.post(
+        "/predict",
+        response_model=answers.OnePrediction,
+        tags=["predictions"],
+        dependencies=[_allowed(gate, PREDICT)],
+        responses=known,
+    )
+    async def predict(request: Request, reasons: Reasons = True) -> Response:
+        """Score one customer, from features or from orders. A feature may be missing or null."""
+        predictor = champion.get()
+        sent = await _sent(request, limits.body)
+        who: Any
+        if isinstance(sent.get("orders"), list):
+            found = await run_in_threadpool(_of_orders, predictor, sent, reasons, limits)
+            if len(found) != 1:
+                raise ApiError(
+                    422,
+                    f"orders: of {len(found)} customers; send those of one, or ask /predict/batch",
+                )
+            (who, said), *_ = found.items()
+        else:
+            who, said = sent.get("customer_id"), predictor.predict([sent], reasons)[0]
+        champion.metrics.probabilities.observe(said.probability)
+        return _json({"customer_id": _who(who), **_model(predictor), **asdict(said)})
+
+    @app.post(
+        "/predict/batch",
+        response_model=answers.Predictions,
+        tags=["predictions"],
+        dependencies=[_allowed(gate, PREDICT)],
+        responses=known,
+    )
+    async def batch(request: Request, reasons: Reasons = False) -> Response:
+        """Score many customers: `customers` (or `users`), rows of features, or `orders`."""
+        predictor = champion.get()
+        sent = await _sent(request, limits.body)
+        rows, said = await run_in_threadpool(_of_many, predictor, sent, reasons, limits)
+        for one in said:
+            champion.metrics.probabilities.observe(one.probability)
+        found = [
+            {"customer_id": _who(who), **vars(one)} for who, one in zip(rows, said, strict=True)
+        ]
+        return _json({**_model(predictor), "predictions": found})
+
+    @app.post(
+        "/segment",
+        response_model=answers.Segmented,
+        tags=["predictions"],
+        dependencies=[_allowed(gate, PREDICT)],
+        responses=known,
+    )
+    async def segment(request: Request) -> Response:
+        """The segment of a customer by recency (days), frequency (orders) and monetary value."""
+        sent = await _sent(request, limits.body)
+        found = champion.get().segments([sent])[0]
+        known = next((one for one in SEGMENTS if one.name == found), None)
+        if known is None:
+            raise ApiError(422, "Recency, Frequency and Monetary are needed, each a number")
+        return _json({"segment": known.name, "means": known.means, "plan": known.plan})
+
+
+def _of_orders(
+    predictor: Predictor, sent: Mapping[str, Any], reasons: bool, limits: Limits
+) -> dict[str, Prediction]:
+    unknown = set(sent) - {"orders", "as_of"}
+    if unknown:
+        raise ApiError(422, f"unknown beside orders: {', '.join(sorted(unknown))}"[:1000])
+    try:
+        as_of = date.fromisoformat(sent["as_of"]) if sent.get("as_of") is not None else None
+    except (ValueError, TypeError):
+        raise ApiError(422, "as_of: must be a day such as 2024-12-31") from None
+    orders = _rows(sent["orders"], "orders", limits.batch)
+    return predictor.predict_orders(orders, as_of, reasons)
+
+
+def _of_many(
+    predictor: Predictor, sent: Mapping[str, Any], reasons: bool, limits: Limits
+) -> tuple[list[Any], list[Prediction]]:
+    if "orders" in sent:
+        found = _of_orders(predictor, sent, reasons, limits)
+        return list(found), list(found.values())
+    named = [name for name in ("customers", "users") if name in sent]
+    if len(sent) != 1 or not named:
+        raise ApiError(422, "send customers (or users), a list of rows of features, or orders")
+    rows = _rows(sent[named[0]], named[0], limits.batch)
+    return [row.get("customer_id") for row in rows], predictor.predict(rows, reasons)
+
+
+def _rows(sent: Any, name: str, most: int) -> list[dict[str, Any]]:
+    if not isinstance(sent, list) or not all(isinstance(row, dict) for row in sent):
+        raise ApiError(422, f"{name}: must be a list of objects")
+    if len(sent) > most:
+        raise ApiError(413, f"{name}: {len(sent)} rows; at most {most} at a time")
+    return sent
+
+
+async def _sent(request: Request, most: int) -> dict[str, Any]:
+    """The body: an object of JSON."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise ApiError(413, f"the body is larger than {most} bytes", {"Connection": "close"})
+        parts.append(part)
+    try:
+        sent = orjson.loads(b"".join(parts))
+    except orjson.JSONDecodeError as problem:
+        raise ApiError(400, f"the body is not JSON: {problem}") from None
+    if not isinstance(sent, dict):
+        raise ApiError(422, "the body must be an object")
+    return sent
+
+
+def _who(sent: Any) -> str | int | None:
+    """Who a row says that it is."""
+    if sent is None or (isinstance(sent, (str, int)) and not isinstance(sent, bool)):
+        return sent
+    raise ApiError(422, "customer_id: must be a text or a whole number")
+
+
+def _card(tables: Tables, predictor: Predictor) -> dict[str, Any]:
+    row = predictor.row
+    found = tables.query(
+        "SELECT metric, value FROM evaluations WHERE model_version = $version AND model = $name "
+        "AND metric NOT LIKE 'cv_%' AND isfinite(value)",
+        {"version": predictor.version, "name": predictor.name},
+    )
+    synonyms: dict[str, list[str]] = {}
+    for synonym, feature in SYNONYMS.items():
+        synonyms.setdefault(feature, []).append(synonym)
+    features = [
+        {
+            "name": name,
+            "type": kind,
+            "description": predictor.descriptions.get(name, ""),
+            "read": name in predictor.features,
+            "synonyms": [s for s in synonyms.get(name, []) if s != name],
+        }
+        for name, kind in predictor.types.items()
+    ]
+    return {
+        **_model(predictor),
+        "trained_for": str(row["trained_for"])[:10],
+        "held_out": str(row["held_out"])[:10],
+        "threshold": predictor.threshold,
+        "decision": row["decision"],
+        "metrics": dict(zip(found["metric"], found["value"], strict=True)),
+        "features": features,
+    }
+
+
+def _model(predictor: Predictor) -> dict[str, Any]:
+    return {
+        "model_name": predictor.name,
+        "model_version": predictor.version,
+        "horizon_days": predictor.horizon_days,
+    }
+
+
+def _allowed(gate: Gate, scope: str) -> Any:
+    async def check(request: Request) -> None:
+        gate.check(request, scope)
+
+    return Depends(check)
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {
+            "description": "What is wrong",
+            "content": {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def _document(app: FastAPI, champion: Champion, limits: Limits) -> dict[str, Any]:
+    """The OpenAPI document, which knows the features of the champion."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    found = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemas = found["components"]["schemas"]
+    problem = answers.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs", {}) | {"Problem": problem}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    found["components"]["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    }
+    predictor = champion.now
+    if predictor is None:
+        return found
+    paths: dict[str, Callable[[], dict[str, Any]]] = {
+        "/predict": lambda: documentation.body(
+            documentation.one_schema(),
+            {
+                "features": documentation.CUSTOMER,
+                "orders": {"orders": documentation.orders(predictor)},
+            },
+        ),
+        "/predict/batch": lambda: documentation.body(
+            documentation.many_schema(limits.batch),
+            {
+                "customers": {"customers": [documentation.CUSTOMER]},
+                "orders": {"orders": documentation.orders(predictor)},
+            },
+        ),
+        "/segment": lambda: documentation.body(
+            documentation.segment_schema(),
+            {"segment": {"Recency": 12, "Frequency": 7, "Monetary": 412.5, "Unique_Products": 9}},
+        ),
+    }
+    schemas |= documentation.components(predictor, limits.batch)
+    for path, made in paths.items():
+        found["paths"][path]["post"]["requestBody"] = made()
+    app.openapi_schema = found
+    return found

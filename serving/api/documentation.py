@@ -1,0 +1,155 @@
+"""What callers send, as the OpenAPI document describes it: it depends on the champion."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from serving.predictor import Predictor
+from serving.requests import MAX_TEXT, MOST, SYNONYMS
+from serving.spot import KINDS
+
+Schema = dict[str, Any]
+TEXT: Schema = {"type": "string", "maxLength": MAX_TEXT}
+ID: Schema = {"anyOf": [{**TEXT, "minLength": 1}, {"type": "integer"}]}
+NUMBER: Schema = {"type": ["number", "null"], "minimum": -MOST, "maximum": MOST}
+AN_AMOUNT = 19.90
+MOST_MONEY = 1e9
+REFERENCE = "#/components/schemas/"
+CUSTOMER = {
+    "customer_id": "C1",
+    "recency_days": 12,
+    "orders": 7,
+    "monetary": 412.5,
+    "tenure_days": 380,
+    "avg_discount": 0.05,
+    "return_rate": 0.1,
+    "category_diversity": 3,
+}
+
+
+def orders(predictor: Predictor) -> list[dict[str, Any]]:
+    """Orders that a customer may have made, for an example."""
+    today = predictor.spot.as_of if predictor.spot else date.today()
+    return [
+        {
+            "customer_id": "C1",
+            "ordered_at": f"{today - timedelta(50)}T17:20:00",
+            "amount": AN_AMOUNT,
+        },
+        {
+            "customer_id": "C1",
+            "ordered_at": str(today - timedelta(9)),
+            "amount": 45,
+            "category": "tea",
+        },
+    ]
+
+
+def components(predictor: Predictor, most: int) -> Schema:
+    """What bodies are made of: a row of features, a row of orders, and bodies of these."""
+    return {
+        "FeatureRow": _row(predictor),
+        "OrderRow": _order(),
+        "Orders": {
+            "type": "object",
+            "required": ["orders"],
+            "additionalProperties": False,
+            "properties": {
+                "orders": {
+                    "type": "array",
+                    "items": {"$ref": REFERENCE + "OrderRow"},
+                    "minItems": 1,
+                    "maxItems": most,
+                },
+                "as_of": {"type": "string", "format": "date"},
+            },
+        },
+    }
+
+
+def one_schema() -> Schema:
+    """The body of `/predict`."""
+    return {"anyOf": [{"$ref": REFERENCE + name} for name in ("FeatureRow", "Orders")]}
+
+
+def many_schema(most: int) -> Schema:
+    """The body of `/predict/batch`."""
+    rows: Schema = {
+        "type": "array",
+        "items": {"$ref": REFERENCE + "FeatureRow"},
+        "maxItems": most,
+    }
+
+    def named(name: str) -> Schema:
+        return {
+            "type": "object",
+            "required": [name],
+            "properties": {name: rows},
+            "additionalProperties": False,
+        }
+
+    return {"anyOf": [named("customers"), named("users"), {"$ref": REFERENCE + "Orders"}]}
+
+
+def segment_schema() -> Schema:
+    """The body of `/segment`."""
+    number: Schema = {"type": "number", "minimum": -MOST, "maximum": MOST}
+    return {
+        "type": "object",
+        "required": ["Recency", "Frequency", "Monetary"],
+        "additionalProperties": False,
+        "properties": {
+            "customer_id": ID,
+            "Recency": {**number, "description": "Days since the last order"},
+            "Frequency": {**number, "description": "Orders"},
+            "Monetary": {**number, "description": "Money spent"},
+            "Unique_Products": {**number, "description": "Taken, and not used by the segments"},
+        },
+    }
+
+
+def body(schema: Schema, examples: dict[str, Any]) -> Schema:
+    """A request body of JSON."""
+    told = {name: {"value": value} for name, value in examples.items()}
+    return {"required": True, "content": {"application/json": {"schema": schema, "examples": told}}}
+
+
+def _row(predictor: Predictor) -> Schema:
+    features: Schema = {
+        name: {
+            **({**TEXT, "type": ["string", "null"]} if kind == "string" else NUMBER),
+            "description": predictor.descriptions.get(name, ""),
+        }
+        for name, kind in predictor.types.items()
+    }
+    also = {
+        synonym: {**NUMBER, "description": f"The same as {feature}"}
+        for synonym, feature in SYNONYMS.items()
+        if feature in features and synonym not in features
+    }
+    return {
+        "type": "object",
+        "description": "Features, each of which may be missing or null, and be named once",
+        "properties": {"customer_id": ID, **features, **also},
+        "additionalProperties": False,
+    }
+
+
+def _order() -> Schema:
+    money: Schema = {"type": "number", "minimum": -MOST_MONEY, "maximum": MOST_MONEY}
+    optional: Schema = {"type": ["string", "null"], "maxLength": MAX_TEXT}
+    moment = {"type": "string", "format": "date"}
+    return {
+        "type": "object",
+        "required": ["customer_id", "ordered_at", "amount"],
+        "additionalProperties": False,
+        "properties": {
+            "customer_id": ID,
+            "ordered_at": {"anyOf": [moment, {"type": "string", "format": "date-time"}]},
+            "amount": money,
+            "order_id": optional,
+            "kind": {"enum": list(KINDS)},
+            "quantity": money,
+            "discount": money,
+            **dict.fromkeys(("product_id", "category", "payment_method", "channel"), optional),
+        },
+    }

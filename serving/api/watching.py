@@ -1,0 +1,97 @@
+"""Every request in the log and in the metrics, under an id of its own."""
+
+import re
+import time
+import uuid
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger("repurchase.api")
+ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+TENTHS = tuple(k / 10 for k in range(1, 11))
+
+
+class Metrics:
+    """What Prometheus asks for."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.requests = Counter(
+            "repurchase_requests",
+            "Requests by route and status",
+            ["route", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "repurchase_request_seconds",
+            "Time to answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.probabilities = Histogram(
+            "repurchase_probability", "Predicted probabilities", buckets=TENTHS, registry=registry
+        )
+        self.model = Gauge(
+            "repurchase_model", "1 for the champion", ["name", "version"], registry=registry
+        )
+        self.loaded = Gauge(
+            "repurchase_model_loaded_seconds", "When it was loaded, in Unix time", registry=registry
+        )
+
+    def champion(self, name: str, version: str) -> None:
+        """Another model answers from now on."""
+        self.model.clear()
+        self.model.labels(name, version).set(1)
+        self.loaded.set(time.time())
+
+
+class Watching:
+    """An ASGI app around another, which counts, times and logs its requests."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and watch what is answered."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        sent = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = sent.decode() if ID.fullmatch(sent) else uuid.uuid4().hex
+        scope["request_id"] = request_id
+        status, started = 500, time.perf_counter()
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = [
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+                message["headers"] = [*message["headers"], *own]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route, not the path: customers are no labels.
+        route = getattr(scope.get("route"), "path", "none")
+        self.metrics.requests.labels(route, str(status)).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        log.info(
+            "request",
+            request_id=scope["request_id"],
+            method=scope["method"],
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 2),
+        )

@@ -1,0 +1,272 @@
+"""The champion without Spark: rows of features, or the orders of customers, to predictions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pandas as pd
+
+from conf.errors import InputError
+from models.explanations import COUNT, plain
+from models.onnx_form import NUMBERS, PROBABILITY, READ, SAID, TEXTS, columns, onnx_model
+from models.open_form import Explainer, OpenModel, largest, open_model
+from models.segments import Cuts, segments
+from serving.requests import Names
+from serving.spot import Spot
+from serving.tables import Tables
+
+Floats = npt.NDArray[np.float64]
+Row = Mapping[str, Any]
+# What segments are cut by.
+RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
+DIGITS = 6
+CENT = Decimal("0.01")
+FIFTHS = "[0.2, 0.4, 0.6, 0.8]"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A feature that moved a probability: its value, by how much it did, and in words."""
+
+    feature: str
+    value: float | None
+    contribution: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the champion says of a customer, and of how many features that were told."""
+
+    probability: float
+    prediction: bool
+    decile: int | None
+    band: str | None
+    segment: str | None
+    reasons: list[Reason]
+    features_given: int
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Among the customers scored last: the lowest probability of each decile, and its band."""
+
+    lowest: Floats
+    bands: tuple[str, ...]
+    as_of: date | None
+
+    def decile(self, probabilities: Floats) -> list[int | None]:
+        """1 for the tenth of the customers with the highest probability, to 10."""
+        if not len(self.lowest):
+            return [None] * len(probabilities)
+        rounded = probabilities.round(DIGITS)  # as deciles are cut
+        above = 10 - np.searchsorted(self.lowest[::-1][1:], rounded, side="right")
+        return [int(d) for d in above]
+
+
+class Predictor:
+    """A champion with all that an answer needs; it never changes."""
+
+    def __init__(
+        self,
+        row: Row,
+        known: Mapping[str, str],
+        types: Mapping[str, str],
+        ranks: Ranks,
+        cuts: Cuts | None,
+        spot: Spot | None,
+    ) -> None:
+        self.name, self.version = str(row["model_name"]), str(row["model_version"])
+        self.threshold, self.horizon_days = float(row["threshold"]), int(row["horizon_days"])
+        self.trained_for, self.row = row["trained_for"], row
+        model = open_model(json.loads(row["open_form"])).lean()
+        self.features = model.features
+        self._read = frozenset(self.features)
+        self.descriptions = {name: plain(text) for name, text in known.items()}
+        self.types = dict(types)
+        self.names = Names(tuple(types), frozenset(n for n, t in types.items() if t == "string"))
+        self.onnx = onnx_model(model)
+        self.ranks, self.cuts, self.spot = ranks, cuts, spot
+        self._ready(model)
+
+    def _ready(self, model: OpenModel) -> None:
+        self._numbers, self._texts = columns(model)
+        self._explainer = Explainer(model)
+        self._parts = [f"{k}{n}" for n in range(len(model.members)) for k in (READ, SAID)]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(self.onnx, options)
+        # Made once, at the first explanation: better now than during a request.
+        self.predict([{}])
+
+    def predict(self, rows: Sequence[Row], reasons: bool = True) -> list[Prediction]:
+        """What is said of each row of features. One that no row names is worked out where it
+        follows from the others; any other is missing, as is one that is None.
+
+        Raises InvalidRows, which tells every field that is wrong.
+        """
+        known, given = self.names.read(rows)
+        if self.spot is not None:
+            known |= self.spot.implied(known, self._read)
+        return self._predicted(known, given, reasons)
+
+    def predict_orders(
+        self, orders: Sequence[Row], as_of: date | None = None, reasons: bool = True
+    ) -> dict[str, Prediction]:
+        """What is said of each customer at `as_of`, by default the day of the last scores, from
+        the orders before it: rows with `customer_id`, `ordered_at` and `amount`, and further
+        columns of `transactions` where they are known.
+
+        Raises InvalidRows, and InputError where nobody has an order before the day.
+        """
+        if self.spot is None:
+            raise InputError("the tables hold no features from which orders could be understood")
+        found = self.spot.features(orders, as_of)
+        features = found.drop(columns=["customer_id", "as_of"])
+        known: dict[str, npt.NDArray[Any]] = {
+            str(name): (
+                features[name].astype(object).where(features[name].notna(), None).to_numpy()
+                if name in self.names.texts
+                else pd.to_numeric(features[name]).to_numpy(float)
+            )
+            for name in features
+        }
+        given = features.notna().sum(axis=1).tolist()
+        return dict(zip(found["customer_id"], self._predicted(known, given, reasons), strict=True))
+
+    def segments(self, rows: Sequence[Row]) -> list[str | None]:
+        """The segment of each row of features; None where one of RFM is missing."""
+        known, given = self.names.read(rows)
+        return self._segments(known, len(given))
+
+    def probabilities(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> Floats:
+        """The probability of each row of columns of features; those not there are missing."""
+        return np.asarray(self._session.run([PROBABILITY], self._feed(known, rows))[0])
+
+    def _feed(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> dict[str, Any]:
+        numbers = np.full((rows, len(self._numbers)), np.nan)
+        for place, name in enumerate(self._numbers):
+            if name in known:
+                numbers[:, place] = known[name]
+        feed = {NUMBERS: numbers}
+        if self._texts:
+            texts = np.full((rows, len(self._texts)), "", dtype=object)
+            for place, name in enumerate(self._texts):
+                if name in known:
+                    texts[:, place] = [text or "" for text in known[name]]
+            feed[TEXTS] = texts
+        return feed
+
+    def _predicted(
+        self, known: Mapping[str, npt.NDArray[Any]], given: Sequence[int], reasons: bool
+    ) -> list[Prediction]:
+        if not given:
+            return []
+        feed = self._feed(known, len(given))
+        wanted = [PROBABILITY, *self._parts] if reasons else [PROBABILITY]
+        probability, *parts = self._session.run(wanted, feed)
+        deciles = self.ranks.decile(probability)
+        why: list[list[Reason]] = [[]] * len(given)
+        if reasons:
+            why = self._reasons(parts, known)
+        bands = [None if d is None else self.ranks.bands[d - 1] for d in deciles]
+        return [
+            Prediction(p, p >= self.threshold, *rest)
+            for p, *rest in zip(
+                *(probability.tolist(), deciles, bands, self._segments(known, len(given))),
+                *(why, given),
+                strict=True,
+            )
+        ]
+
+    def _segments(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> list[str | None]:
+        if self.cuts is None or not all(name in known for name in RFM):
+            return [None] * rows
+        recency, orders, revenue = (known[name] for name in RFM)
+        return segments(recency, orders, revenue, self.cuts)
+
+    def _reasons(
+        self, parts: Sequence[Floats], known: Mapping[str, npt.NDArray[Any]]
+    ) -> list[list[Reason]]:
+        read = [np.ascontiguousarray(part.T) for part in parts[::2]]
+        moved = self._explainer.contributions(read, parts[1::2])
+        places, most = largest(moved, min(COUNT, len(self.features)))
+        return [
+            [
+                self._reason(self.features[place], known, row, contribution)
+                for place, contribution in zip(of_row.tolist(), by.tolist(), strict=True)
+            ]
+            for row, (of_row, by) in enumerate(zip(places.T, most.T, strict=True))
+        ]
+
+    def _reason(
+        self, feature: str, known: Mapping[str, npt.NDArray[Any]], row: int, moved: float
+    ) -> Reason:
+        value = known[feature][row] if feature in known else None
+        if isinstance(value, float) and np.isnan(value):
+            value = None
+        said = self.descriptions.get(feature, feature)
+        sentence = f"{said}: {_shown(value)} ({moved * 100:+.1f} points)"
+        number = None if value is None or isinstance(value, str) else float(value)
+        return Reason(feature, number, moved, sentence)
+
+
+def load_predictor(tables: Tables) -> Predictor:
+    """The champion of the tables: the model published last, of which nothing but these is read.
+
+    Raises InputError where there is none.
+    """
+    rows = tables.query(
+        "SELECT * FROM models WHERE published ORDER BY trained_for DESC, model_version LIMIT 1"
+    )
+    if rows.empty:
+        raise InputError(f"no model in {tables.location} is published: run `repurchase train`")
+    known = {n: t for n, t in tables.types("features").items() if n not in ("customer_id", "as_of")}
+    row = {str(name): value for name, value in rows.iloc[0].items()}
+    spot = Spot(tables, int(row["horizon_days"])) if tables.exists("customer_base") else None
+    return Predictor(
+        row, tables.descriptions("features"), known, _ranks(tables), _cuts(tables), spot
+    )
+
+
+def _ranks(tables: Tables) -> Ranks:
+    if not tables.exists("current_scores"):
+        return Ranks(np.zeros(0), (), None)
+    found = tables.query(
+        f"SELECT decile, min(round(probability, {DIGITS})) AS lowest, "
+        "any_value(band) AS band, max(as_of) AS as_of "
+        "FROM current_scores GROUP BY decile ORDER BY decile"
+    ).set_index("decile")
+    if found.empty:
+        return Ranks(np.zeros(0), (), None)
+    # Where so many probabilities are equal that a decile is empty, the one above it ends later.
+    every = found.reindex(range(1, 11))
+    return Ranks(
+        every["lowest"].ffill().bfill().to_numpy(float),
+        tuple(every["band"].ffill().bfill()),
+        pd.Timestamp(found["as_of"].max()).date(),
+    )
+
+
+def _cuts(tables: Tables) -> Cuts | None:
+    if not set(RFM) <= set(tables.types("features")):
+        return None
+    cut = ", ".join(f"quantile_cont({name}, {FIFTHS}) AS {name}" for name in RFM)
+    latest = "as_of = (SELECT max(as_of) FROM features)"
+    found = tables.query(f"SELECT {cut} FROM features WHERE {latest}").iloc[0]
+    return Cuts(*[list(found[name]) for name in RFM])
+
+
+def _shown(value: Any) -> str:
+    """The value as people write it."""
+    if value is None or isinstance(value, str):
+        return value or "none"
+    # Halves up, as Spark rounds.
+    rounded = Decimal(repr(float(value))).quantize(CENT, ROUND_HALF_UP)
+    return str(int(rounded)) if rounded == int(rounded) else str(rounded).rstrip("0")

@@ -1,0 +1,204 @@
+"""The model card of a training: one HTML page that needs nothing else."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from serving import charts
+
+# A calibration error that people should know of.
+HIGH_ECE = 0.03
+YEAR_DAYS = 365
+METRICS = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "top_decile_lift": "lift of the top 10%",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "ECE",
+}
+SHOWN_FEATURES = 15
+# As charts call it.
+AREA = {"roc_auc": "value", "roc_auc_low": "low", "roc_auc_high": "high"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training has left in the tables: its row of `models`, and the rows of the others that
+    belong to it, as they are there; `backtests` are the rows of `evaluations` of past dates.
+    """
+
+    model: Mapping[str, Any]
+    evaluations: pd.DataFrame
+    comparisons: pd.DataFrame
+    curves: pd.DataFrame
+    reliability: pd.DataFrame
+    importances: pd.DataFrame
+    backtests: pd.DataFrame
+    # By feature.
+    descriptions: Mapping[str, str]
+    currency: str
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an order brings and what a contact costs, for the profit curve."""
+
+    margin: float = 20.0
+    contact_cost: float = 1.0
+
+
+def page(training: Training, offer: Offer) -> str:
+    """The page, as HTML."""
+    name = training.model["model_name"]
+    figures = training.evaluations.pivot_table(index="model", columns="metric", values="value")
+    own = figures.loc[name]
+    template = Environment(
+        loader=PackageLoader("serving", "."), autoescape=True, undefined=StrictUndefined
+    ).get_template("report.html.j2")
+    profit = _profit(_of(training.curves, name), offer)
+    models = _table(figures, training.comparisons, name)
+    return template.render(
+        model=training.model,
+        own=own,
+        metrics=METRICS,
+        baselines=models,
+        charts=_charts(training, figures, profit),
+        deciles=_bins(training, name, 10).to_dict("records"),
+        importances=_importances(training),
+        backtests=_records(_wide(training.backtests, name)),
+        best=profit.iloc[int(profit["profit"].argmax())],
+        offer=offer,
+        currency=training.currency,
+        parameters=json.loads(training.model["parameters"]),
+        settings=json.dumps(json.loads(training.model["settings"]), indent=2),
+        limits=_limits(training, own, models),
+    )
+
+
+def _of(rows: pd.DataFrame, model: str) -> pd.DataFrame:
+    return rows[rows["model"] == model]
+
+
+def _bins(training: Training, model: str, bins: int) -> pd.DataFrame:
+    own = _of(training.reliability, model)
+    return own[own["bins"] == bins].sort_values("bin")
+
+
+def _profit(curve: pd.DataFrame, offer: Offer) -> pd.DataFrame:
+    gained = curve["orders"] * offer.margin - curve["customers"] * offer.contact_cost
+    return curve.assign(profit=gained).sort_values("contacted").reset_index(drop=True)
+
+
+def _table(figures: pd.DataFrame, comparisons: pd.DataFrame, name: str) -> list[dict[str, Any]]:
+    """A row per model, the champion first; its verdict by the log loss against each other."""
+    by_loss = comparisons[comparisons["metric"] == "log_loss"]
+    against = by_loss[by_loss["model"] == name].set_index("other")["verdict"].to_dict()
+    # The other way round, where the champion comes second.
+    turned = {"better": "worse", "worse": "better", "tie": "tie"}
+    for row in by_loss[by_loss["other"] == name].to_dict("records"):
+        against[row["model"]] = turned[row["verdict"]]
+    rows = [
+        {**row, "verdict": against.get(row["model"], "")} for row in _records(figures.reset_index())
+    ]
+    return sorted(rows, key=lambda row: (row["model"] != name, row["log_loss"]))
+
+
+def _charts(training: Training, figures: pd.DataFrame, profit: pd.DataFrame) -> dict[str, str]:
+    name = training.model["model_name"]
+    areas = figures.rename(columns=AREA).reset_index()
+    both = {
+        model: _of(training.curves, model).sort_values("contacted")
+        for model in (name, "recency")
+        if model in figures.index
+    }
+    known = training.importances.head(SHOWN_FEATURES)
+    tried = known.dropna(subset=["permutation"]).rename(
+        columns={"permutation_low": "low", "permutation_high": "high"}
+    )
+    corners = charts.from_corner_to_corner
+    share = "share of the customers contacted"
+    found = {
+        "models": charts.intervals(areas, name, "ROC-AUC, 95 % interval"),
+        "reliability": charts.reliability(_bins(training, name, 15)),
+        "roc": charts.lines(
+            both,
+            "false_positive_rate",
+            "recall",
+            ("of those who do not order", "of those who do"),
+            corners,
+        ),
+        "pr": charts.lines(both, "recall", "precision", ("recall", "precision")),
+        "gain": charts.lines(both, "contacted", "recall", (share, "of those who order"), corners),
+        "lift": charts.lines(both, "contacted", "lift", (share, "times the share of all")),
+        "profit": charts.lines({name: profit}, "contacted", "profit", (share, "profit")),
+        "gains": charts.bars(
+            list(known["feature"]), list(known["gain"]), "share of the importance"
+        ),
+    }
+    if len(tried):
+        found["permutation"] = charts.losses(tried, "ROC-AUC lost without it")
+    dates = {
+        model: rows.rename(columns=AREA)
+        for model in (name, "recency")
+        if len(rows := _wide(training.backtests, model)) > 1
+    }
+    if dates:
+        found["dates"] = charts.over_dates(dates, "ROC-AUC")
+    return found
+
+
+def _wide(backtests: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A model's figures on past dates: a row per date, a column per metric."""
+    own = _of(backtests, model)
+    return own.pivot_table(index="as_of", columns="metric", values="value").reset_index()
+
+
+def _importances(training: Training) -> list[dict[str, Any]]:
+    known = training.importances.head(SHOWN_FEATURES)
+    return [
+        {**row, "description": training.descriptions.get(row["feature"], "")}
+        for row in _records(known)
+    ]
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _limits(training: Training, own: "pd.Series[float]", models: list[dict[str, Any]]) -> list[str]:
+    """What this training itself says should be known before its scores are used."""
+    model = training.model
+    found = []
+    days = (max(model["tuned_on"]) - min(model["tuned_on"])).days
+    if days < YEAR_DAYS:
+        found.append(
+            f"It has learned from dates that cover {days} days: what repeats once a year is "
+            "not known to it."
+        )
+    rates = own["cv_base_rate"], own["base_rate"]
+    if abs(rates[1] - rates[0]) > HIGH_ECE:
+        found.append(
+            f"The share of customers who order moved from {rates[0]:.1%} on the tuning dates to "
+            f"{rates[1]:.1%} on the held-out date; probabilities follow the past and lag behind."
+        )
+    if own["ece"] > HIGH_ECE:
+        found.append(
+            f"Probabilities were off by {own['ece']:.1%} on average on the held-out date (ECE); "
+            "the order of the customers is surer than the level."
+        )
+    ties = [row["model"] for row in models if row["verdict"] == "tie"]
+    if ties:
+        found.append(
+            f"On {own['snapshots']:,.0f} customers it cannot be told from {', '.join(ties)} "
+            "by its log loss."
+        )
+    found.append(
+        "A probability says who will order, not whom a contact would make order: for that, "
+        "compare with customers who were not contacted."
+    )
+    return found

@@ -1,0 +1,171 @@
+"""What callers send, as columns of features; every field that is wrong is told at once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from conf.errors import InputError
+
+# What others call a feature; "customer_id" and the like say who it is.
+SYNONYMS = {
+    "recency": "recency_days",
+    "orders": "orders_lifetime",
+    "frequency": "orders_lifetime",
+    "order_count": "orders_lifetime",
+    "monetary": "revenue_lifetime",
+    "tenure": "tenure_days",
+    "avg_discount": "discount_share_lifetime",
+    "return_rate": "return_rate_lifetime",
+    "category_diversity": "category_diversity_lifetime",
+}
+WHO = ("customer_id", "user_id", "id", "as_of")
+# Accepted and not used: no feature says it.
+UNUSED = ("unique_products",)
+# The largest number that is taken for one: what no shop has sold.
+MOST = 1e15
+MAX_TEXT = 500
+NUMBERS = {int, float, type(None)}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A field that is wrong: in which row, counted from 0, its name, and why."""
+
+    row: int
+    field: str
+    message: str
+
+
+class InvalidRows(InputError):  # noqa: N818 - its end says what it is
+    """Rows with fields that are wrong."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        first = self.problems[0]
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        super().__init__(f"row {first.row}, {first.field}: {first.message}{more}")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The features that a caller may name, of which `texts` are texts."""
+
+    features: tuple[str, ...]
+    texts: frozenset[str]
+
+    def feature(self, name: str) -> str | None:
+        """The feature of that name or synonym."""
+        if name in self.features:
+            return name
+        known = SYNONYMS.get(name.lower(), name.lower())
+        return known if known in self.features else None
+
+    def read(
+        self, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[dict[str, npt.NDArray[Any]], list[int]]:
+        """The columns of the features that rows name, None and NaN where they are missing, and how
+        many each row names.
+
+        Raises InvalidRows.
+        """
+        alike = self._alike(rows)
+        if alike is not None:
+            return alike
+        found: dict[str, npt.NDArray[Any]] = {}
+        places: dict[str, npt.NDArray[Any] | None] = {}
+        problems: list[Problem] = []
+        given = [0] * len(rows)
+        for number, row in enumerate(rows):
+            for name, value in row.items():
+                if name not in places:
+                    places[name] = self._column(name, len(rows), found)
+                column = places[name]
+                wrong = self._wrong(name, value, column)
+                if wrong:
+                    problems.append(Problem(number, str(name)[:MAX_TEXT], wrong))
+                elif column is not None and value is not None:
+                    column[number] = value
+                    given[number] += 1
+        problems += self._twice(rows)
+        if problems:
+            raise InvalidRows(problems)
+        return found, given
+
+    def _alike(
+        self, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[dict[str, npt.NDArray[Any]], list[int]] | None:
+        """The same, column by column, of rows that all name the same features and of which none is
+        wrong; None of others.
+        """
+        names = rows[0].keys() if rows else ()
+        if any(row.keys() != names for row in rows):
+            return None
+        found: dict[str, npt.NDArray[Any]] = {}
+        given = np.zeros(len(rows), int)
+        for name in names:
+            feature = self.feature(name)
+            if feature is None and name.lower() in (*WHO, *UNUSED):
+                continue
+            values = [row[name] for row in rows]
+            if feature is None or feature in found or not set(map(type, values)) <= NUMBERS:
+                return None
+            try:
+                column = np.array(values, float)
+            except OverflowError:
+                return None
+            missing = np.isnan(column)
+            if missing.sum() != values.count(None) or (np.abs(column[~missing]) > MOST).any():
+                return None
+            found[feature] = column
+            given += ~missing
+        if self.texts.intersection(found):
+            return None
+        return found, given.tolist()
+
+    def _column(
+        self, name: str, rows: int, found: dict[str, npt.NDArray[Any]]
+    ) -> npt.NDArray[Any] | None:
+        feature = self.feature(name)
+        if feature is None:
+            return None
+        if feature not in found:
+            is_text = feature in self.texts
+            found[feature] = np.full(
+                rows, None if is_text else np.nan, object if is_text else float
+            )
+        return found[feature]
+
+    def _wrong(self, name: str, value: Any, column: npt.NDArray[Any] | None) -> str | None:
+        if column is None:
+            known = name.lower() in WHO or name.lower() in UNUSED
+            return None if known else "no such feature; GET /model names them"
+        if value is None:
+            return None
+        if column.dtype == object:
+            right = isinstance(value, str) and len(value) <= MAX_TEXT
+            return None if right else f"must be a text of at most {MAX_TEXT} characters, or null"
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return f"must be a number or null, not {type(value).__name__}"
+        # A whole number may be too large to be compared as a float.
+        if not -MOST <= value <= MOST or math.isnan(value):
+            return f"must be a finite number of at most {MOST:.0e} either way"
+        return None
+
+    def _twice(self, rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """Features that a row names by two names, which are told once for each set of names."""
+        problems, seen = [], set()
+        for number, row in enumerate(rows):
+            names = tuple(row)
+            if names in seen:
+                continue
+            seen.add(names)
+            of: dict[str, str] = {}
+            for name in names:
+                feature = self.feature(name)
+                if feature is not None and of.setdefault(feature, name) != name:
+                    problems.append(Problem(number, name, f"is {feature}, as {of[feature]} is"))
+        return problems

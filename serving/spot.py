@@ -1,0 +1,196 @@
+"""Orders that a caller sends, as the features of that moment."""
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from conf.errors import InputError
+from features.calendar import Clock, numbered
+from features.customer_base import predictions_by
+from features.on_the_spot import features_of
+from features.windows import Snapshots
+from serving.requests import MAX_TEXT, InvalidRows, Problem
+from serving.tables import Tables
+
+NEEDED = ("customer_id", "ordered_at", "amount")
+OPTIONAL = (
+    *("order_id", "kind", "quantity", "discount", "product_id"),
+    *("category", "payment_method", "channel"),
+)
+# What says when a customer has ordered, as far as is known without the orders.
+HISTORY = ("recency_days", "tenure_days", "orders_lifetime")
+KINDS = ("purchase", "return", "cancelled")
+# Days of orders must lie in these years, and money be less than this.
+YEARS = range(1970, 2201)
+MOST = Decimal(10) ** 13
+
+
+class Spot:
+    """What orders mean in a lake: its calendar, its windows, and the models of its customers."""
+
+    def __init__(self, tables: Tables, horizon_days: int) -> None:
+        of_log = tables.properties("transactions")
+        self._windows = tuple(int(d) for d in tables.properties("features")["windows"].split())
+        self._horizon_days = horizon_days
+        self._clock = Clock(of_log.get("time_zone", "UTC"), of_log.get("day_starts_at", "00:00"))
+        self._country = of_log.get("country") or None
+        first = tables.query("SELECT min(ordered_on) AS day FROM transactions")
+        self._log_start = pd.Timestamp(first["day"][0]).date()
+        latest = tables.query("SELECT max(as_of) AS day FROM features")
+        self.as_of = pd.Timestamp(latest["day"][0]).date()
+        self._base = tables.query("SELECT as_of, model, parameter, estimate FROM customer_base")
+        self._base["as_of"] = pd.to_datetime(self._base["as_of"]).dt.date
+        self._of_today = self._predictions(self.as_of)
+
+    def features(self, orders: Sequence[Mapping[str, Any]], as_of: date | None) -> pd.DataFrame:
+        """The features of the customers at `as_of`, by default the latest of the tables: one row
+        per customer with an order before it.
+
+        Raises InvalidRows, and InputError where nobody has ordered before it.
+        """
+        day = as_of or self.as_of
+        lines = self._lines(orders)
+        first = min(self._log_start, lines["day"].min().date())
+        if first >= day:
+            raise InputError(f"no order is before as_of {day}")
+        snapshots = Snapshots(
+            (day,),
+            self._windows,
+            self._horizon_days,
+            first,
+            self._country,
+            clock=self._clock,
+        )
+        found = features_of(lines, snapshots, self._predictions(day))
+        if found.empty:
+            raise InputError(f"nobody has an order before as_of {day}")
+        return found
+
+    def implied(self, known: Mapping[str, Any], wanted: Container[str]) -> dict[str, Any]:
+        """Columns of the wanted features that `known` lacks and that follow from recency, tenure,
+        orders and revenue: windows without an order, the time between orders, and what the models
+        of the customer base expect, if no two orders were on one day.
+        """
+        if not all(name in known for name in HISTORY):
+            return {}
+        recency, tenure, orders = (known[name] for name in HISTORY)
+        revenue = known.get("revenue_lifetime", np.full(len(recency), np.nan))
+        found = {
+            f"{name}_{days}d": np.where(recency > days, 0.0, np.nan)
+            for days in self._windows
+            for name in ("orders", "lines", "revenue", "active_days")
+        }
+        with np.errstate(all="ignore"):
+            found |= {
+                "active_days_lifetime": orders,
+                "first_to_last_order_days": tenure - recency,
+                "average_order_value_lifetime": revenue / orders,
+                "spending_rate": revenue / tenure,
+                "gap_mean_days": np.where(orders > 1, (tenure - recency) / (orders - 1), np.nan),
+                **self._expected(recency, tenure, orders, revenue),
+            }
+        return {n: values for n, values in found.items() if n in wanted and n not in known}
+
+    def _expected(self, recency: Any, tenure: Any, orders: Any, revenue: Any) -> dict[str, Any]:
+        today = float(numbered(self.as_of))
+        sound = (recency >= 1) & (tenure >= recency) & (orders >= 1)
+        history = {
+            "active_days_lifetime": np.where(sound, orders, np.nan),
+            "revenue_cents_lifetime": revenue * 100,
+            "first_day": today - tenure,
+            "last_day": today - recency,
+            "as_of": np.full(len(recency), today),
+        }
+        found: dict[str, Any] = self._of_today(history, np.zeros(len(recency), np.int64))
+        return found
+
+    def _predictions(self, day: date) -> Any:
+        known = self._base[self._base["as_of"] <= day]
+        if known.empty:
+            known = self._base
+        nearest = known[known["as_of"] == known["as_of"].max()]
+        return predictions_by(nearest.assign(as_of=day), [day], self._horizon_days)
+
+    def _lines(self, orders: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        rows, problems = [], []
+        for number, order in enumerate(orders):
+            row, wrong = self._line(order)
+            rows.append(row)
+            problems += [Problem(number, field, message) for field, message in wrong]
+        if problems:
+            raise InvalidRows(problems)
+        if not rows:
+            raise InputError("there is no order")
+        return pd.DataFrame(rows)
+
+    def _line(self, order: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        wrong = [(name, "is missing") for name in NEEDED if order.get(name) in (None, "")]
+        wrong += [
+            (str(name)[:MAX_TEXT], f"no such column; known are {', '.join((*NEEDED, *OPTIONAL))}")
+            for name in order
+            if name not in NEEDED and name not in OPTIONAL
+        ]
+        texts = {}
+        for name in ("customer_id", "order_id", "category", "payment_method"):
+            value = order.get(name)
+            texts[name] = None if value in (None, "") else str(value)
+            if not isinstance(value, (str, int, type(None))) or len(str(value)) > MAX_TEXT:
+                wrong.append((name, f"must be a text of at most {MAX_TEXT} characters"))
+        kind = order.get("kind") or "purchase"
+        if kind not in KINDS:
+            wrong.append(("kind", f"must be one of {', '.join(KINDS)}"))
+        day = _or_problem("ordered_at", self._day, order.get("ordered_at"), wrong)
+        cents = _or_problem("amount", _hundredths, order.get("amount"), wrong)
+        discount = _or_problem("discount", _hundredths, order.get("discount") or 0, wrong)
+        quantity = _or_problem("quantity", _hundredths, order.get("quantity") or 0, wrong)
+        return {
+            **texts,
+            "order_id": texts["order_id"] or f"{texts['customer_id']} {day}",
+            "day": pd.Timestamp(day) if day else None,
+            "kind": kind,
+            "cents": cents,
+            "discount_cents": discount,
+            "thousandths": (quantity or 0) * 10,
+        }, wrong
+
+    def _day(self, value: Any) -> date:
+        """The business day of a moment, of which one without a time zone is local."""
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(moment, date) and not isinstance(moment, datetime):
+            moment = datetime.combine(moment, time.fromisoformat(self._clock.day_starts_at))
+        elif isinstance(value, str) and len(value.strip()) == len("2024-01-31"):
+            return date(moment.year, moment.month, moment.day)
+        if not isinstance(moment, datetime) or moment.year not in YEARS:
+            raise ValueError(value)
+        if moment.tzinfo:
+            moment = moment.astimezone(ZoneInfo(self._clock.time_zone))
+        starts = time.fromisoformat(self._clock.day_starts_at)
+        shifted: datetime = moment - timedelta(hours=starts.hour, minutes=starts.minute)
+        return shifted.date()
+
+
+def _hundredths(value: Any) -> int:
+    number = Decimal(str(value))
+    if isinstance(value, bool) or not number.is_finite() or abs(number) > MOST:
+        raise ValueError(value)
+    return int((number * 100).to_integral_value())
+
+
+EXPECTED = {
+    "ordered_at": "must be a day or a moment such as 2024-01-31T18:30",
+    **dict.fromkeys(("amount", "discount", "quantity"), "must be a number, such as 19.90"),
+}
+
+
+def _or_problem(field: str, read: Any, value: Any, wrong: list[tuple[str, str]]) -> Any:
+    """What is read of the value, or None with the problem added."""
+    try:
+        return None if value in (None, "") else read(value)
+    except (ValueError, TypeError, InvalidOperation, OverflowError):
+        wrong.append((field, EXPECTED[field]))
+        return None

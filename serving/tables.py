@@ -1,0 +1,138 @@
+"""The Delta tables without Spark: delta-rs knows the files, DuckDB reads them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from conf.errors import InputError
+
+# Before the names of the job's own table properties.
+NOTED = "repurchase."
+# What DuckDB takes for a pattern of paths.
+_GLOB = set("*?[]{}")
+_READ = re.compile(r"\b(?:from|join)\s+(\w+)", re.IGNORECASE)
+_WITHIN = re.compile(r"\b(\w+)\s+as\s*\(", re.IGNORECASE)
+
+
+def names(sql: str) -> set[str]:
+    """The tables that a statement reads."""
+    return set(_READ.findall(sql)) - set(_WITHIN.findall(sql))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables under a folder, on a disk or in an object store."""
+
+    location: str
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been written."""
+        return DeltaTable.is_deltatable(self._path(table))
+
+    def version(self, table: str) -> int:
+        """The table's Delta version: a number that grows with every commit."""
+        return self._opened(table).version()
+
+    def descriptions(self, table: str) -> dict[str, str]:
+        """By column, its comment."""
+        fields = self._opened(table).schema().fields
+        return {field.name: str(field.metadata.get("comment", "")) for field in fields}
+
+    def types(self, table: str) -> dict[str, str]:
+        """By column, its Delta type: `double`, `string`, ..., and `nested` for any other."""
+        fields = self._opened(table).schema().fields
+        return {field.name: getattr(field.type, "type", "nested") for field in fields}
+
+    def properties(self, table: str) -> dict[str, str]:
+        """What the job has noted of the table: time_zone, country, windows, ..."""
+        known = self._opened(table).metadata().configuration
+        return {k.removeprefix(NOTED): v for k, v in known.items() if k.startswith(NOTED) and v}
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """What DuckDB's SQL gives over the tables, each by its name; parameters are `$name`, and
+        moments in UTC.
+
+        Raises InputError where a table is missing.
+        """
+        with duckdb.connect() as database:
+            database.execute("SET TimeZone = 'UTC'")
+            for table in sorted(names(sql)):
+                self._offer(database, table)
+            found: pd.DataFrame = database.execute(sql, dict(parameters or {})).df()
+        return found
+
+    def history(self, table: str) -> pd.DataFrame:
+        """The table's commits, the last first: `version`, `timestamp`, `operation` and how many
+        `rows` it wrote, where the writer has told.
+        """
+        commits = [
+            {
+                "version": commit["version"],
+                "timestamp": pd.Timestamp(commit["timestamp"], unit="ms", tz="UTC"),
+                "operation": str(commit.get("operation", "")),
+                "rows": _rows_written(commit.get("operationMetrics") or {}),
+            }
+            for commit in self._opened(table).history()
+        ]
+        return pd.DataFrame(commits, columns=["version", "timestamp", "operation", "rows"])
+
+    def _offer(self, database: duckdb.DuckDBPyConnection, table: str) -> None:
+        """Let DuckDB read the table's files, of which it skips what a query does not need, where
+        these are the table's rows as they stand; else by way of Arrow.
+        """
+        opened = self._opened(table)
+        paths = [str(path) for path in pa.table(opened.get_add_actions())["path"].to_pylist()]
+        if not _plain(self.location, opened, paths):
+            database.register(table, opened.to_pyarrow_dataset())
+            return
+        parts = bool(opened.metadata().partition_columns)
+        files = [f"{self._path(table)}/{unquote(path)}" for path in paths]
+        scan = database.read_parquet(files, hive_partitioning=parts, union_by_name=True)
+        fields = {field.name: field for field in opened.schema().fields}
+        if set(scan.columns) != set(fields):
+            database.register(table, opened.to_pyarrow_dataset())
+            return
+        moments = {name for name, f in fields.items() if getattr(f.type, "type", "") == "timestamp"}
+        columns = ", ".join(_column(name, name in moments) for name in fields)
+        scan.project(columns).create_view(table)
+
+    def _path(self, table: str) -> str:
+        return f"{self.location}/{table}"
+
+    def _opened(self, table: str) -> DeltaTable:
+        if not self.exists(table):
+            raise InputError(f"no table {table} in {self.location}: `repurchase run` makes it")
+        return DeltaTable(self._path(table))
+
+
+def _rows_written(metrics: Mapping[str, Any]) -> float | None:
+    """Spark and delta-rs call the same by other names."""
+    told = metrics.get("numOutputRows", metrics.get("num_added_rows"))
+    return None if told is None else float(told)
+
+
+def _plain(location: str, opened: DeltaTable, paths: Sequence[str]) -> bool:
+    """Whether its files, as they are, are its rows."""
+    features = set(opened.protocol().reader_features or ())
+    return (
+        bool(paths)
+        and Path(location).is_dir()
+        and not any(path.startswith("/") or "://" in path for path in paths)
+        and not _GLOB & set(location)
+        and not features & {"deletionVectors", "columnMapping"}
+        and opened.metadata().configuration.get("delta.columnMapping.mode", "none") == "none"
+    )
+
+
+def _column(name: str, moment: bool) -> str:
+    quoted = '"' + name.replace('"', '""') + '"'
+    # Some writers leave out that a moment is of UTC.
+    return f"{quoted}::TIMESTAMP::TIMESTAMPTZ AS {quoted}" if moment else quoted
