@@ -1,0 +1,63 @@
+"""What `streamlit run` is given: the pages, and what stands at the side of each."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+import streamlit as st
+
+from conf.errors import RepurchaseError
+from serving.dashboard import looks, reading
+from serving.dashboard.figures import scores
+
+PAGES = (
+    ("overview", "Overview", ":material/monitoring:", ""),
+    ("customers", "Customers", ":material/person_search:", "customers"),
+    ("upload", "Upload", ":material/upload_file:", "upload"),
+    ("single", "Single prediction", ":material/calculate:", "single"),
+    ("model", "Model", ":material/model_training:", "model"),
+    ("quality", "Data quality and drift", ":material/fact_check:", "quality"),
+    ("segments", "Segments and action plans", ":material/group_work:", "segments"),
+    ("operations", "Operations", ":material/settings:", "operations"),
+)
+
+
+def drawer(name: str) -> Callable[[], None]:
+    """What draws the page of a module, which is imported when the page is opened first."""
+
+    @looks.guarded
+    def draw() -> None:
+        import_module(f"serving.dashboard.views.{name}").page()
+
+    return draw
+
+
+def side() -> None:
+    """The horizon, where there is more than one, and what holds for every page."""
+    with st.sidebar:
+        try:
+            known = [str(one) for one in scores.horizons(reading.query)]
+        except RepurchaseError:
+            known = []
+        if len(known) > 1:
+            st.selectbox("Horizon", known, key="horizon")
+        st.toggle(
+            "Tables under charts",
+            key=looks.TABLES,
+            help="Every chart's figures as a table below it, for a screen reader or to copy.",
+        )
+        st.caption(f"Tables of {reading.chosen().lake.rstrip('/').rsplit('/', 1)[-1]}")
+
+
+def main() -> None:
+    """Draw the page that was asked for."""
+    st.set_page_config(page_title="repurchase", page_icon=":material/replay:", layout="wide")
+    pages = [
+        st.Page(drawer(name), title=title, icon=icon, url_path=path, default=not path)
+        for name, title, icon, path in PAGES
+    ]
+    current = st.navigation(pages)
+    side()
+    current.run()
+
+
+main()

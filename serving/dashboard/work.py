@@ -1,0 +1,107 @@
+"""Long commands that the dashboard asks for: one at a time, each with a log that can be watched.
+
+`start` leaves a process of this module behind, which outlives the page. As long as it lives, it
+holds a lock on a file, so that what a killed process has left does not count.
+"""
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
+
+from conf.errors import InputError
+
+FOLDER = "operations"
+_SHOWN_BYTES = 20_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """The last command: what it is, since when, whether it runs, and how it ended (0 is well)."""
+
+    title: str
+    started: datetime
+    running: bool
+    code: int | None
+    output: str
+
+
+def start(lake: str, title: str, commands: Sequence[Sequence[str]]) -> None:
+    """Run commands of `repurchase` one after the other, in a process of its own.
+
+    Raises InputError while others run.
+    """
+    folder = Path(lake) / FOLDER
+    folder.mkdir(exist_ok=True)
+    if _running(folder):
+        raise InputError("another command is still running on these tables; wait until it ends")
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    told = {"title": title, "started": started, "commands": [list(one) for one in commands]}
+    (folder / "output.log").write_text("", encoding="utf-8")
+    (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")
+    runner = [sys.executable, "-m", "serving.dashboard.work", str(folder)]
+    subprocess.Popen(runner, start_new_session=True, stdin=subprocess.DEVNULL)
+
+
+def last(lake: str) -> Work | None:
+    """The command that was asked for last; None before the first."""
+    folder = Path(lake) / FOLDER
+    try:
+        told = json.loads((folder / "work.json").read_text(encoding="utf-8"))
+        output = (folder / "output.log").read_bytes()[-_SHOWN_BYTES:]
+    except (FileNotFoundError, ValueError):
+        return None
+    started = datetime.fromisoformat(told["started"])
+    text = output.decode(errors="replace")
+    return Work(told["title"], started, _running(folder), told.get("code"), text)
+
+
+def run(folder: Path) -> int:
+    """Run the commands of `work.json` with their output in `output.log`; the first that fails ends
+    it, and its exit code is kept.
+    """
+    with _locked(folder) as mine:
+        if not mine:
+            return 1
+        file = folder / "work.json"
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        with (folder / "output.log").open("a", encoding="utf-8") as log:
+            code = next((code for one in told["commands"] if (code := _ran(one, log))), 0)
+        file.write_text(json.dumps({**told, "code": code}), encoding="utf-8")
+    return code
+
+
+def _ran(arguments: Sequence[str], log: TextIO) -> int:
+    log.write(f"$ repurchase {' '.join(arguments)}\n")
+    log.flush()
+    command = [sys.executable, "-u", "-m", "jobs.cli", *arguments]
+    return subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+
+
+def _running(folder: Path) -> bool:
+    if not (folder / "lock").exists():
+        return False
+    with _locked(folder) as mine:
+        return not mine
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the lock is ours now; it is given back at the end, or by the process's."""
+    with (folder / "lock").open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1])))
