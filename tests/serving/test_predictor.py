@@ -1,0 +1,204 @@
+"""Without Spark the champion says what Spark has written, of features and of raw orders."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from conf.errors import InputError
+from serving.predictor import load_predictor
+from serving.requests import InvalidRows
+from serving.tables import Tables
+
+LINES = (
+    "SELECT customer_id, ordered_at, order_id, kind, amount, quantity, discount, category, "
+    "payment_method FROM transactions"
+)
+
+
+@pytest.fixture(scope="module")
+def tables(undisturbed: Path) -> Tables:
+    return Tables(str(undisturbed))
+
+
+@pytest.fixture(scope="module")
+def predictor(tables):
+    return load_predictor(tables)
+
+
+@pytest.fixture(scope="module")
+def today(tables, predictor):
+    """The features of the last day, and the scores of that day, by customer."""
+    wanted = {"day": predictor.ranks.as_of}
+    features = tables.query("SELECT * FROM features WHERE as_of = $day", wanted)
+    scores = tables.query("SELECT * FROM scores WHERE as_of = $day", wanted)
+    return features.set_index("customer_id"), scores.set_index("customer_id")
+
+
+def _rows(features: pd.DataFrame) -> list[dict[str, object]]:
+    known = features.drop(columns="as_of").astype(object)
+    return known.where(known.notna(), None).to_dict("records")
+
+
+def test_it_says_what_is_in_the_table_of_scores(predictor, today):
+    features, scores = today
+    found = predictor.predict(_rows(features))
+    of_spark = scores.loc[features.index]
+    assert len(found) > 300
+    assert [one.probability for one in found] == pytest.approx(
+        of_spark["probability"].to_numpy(), abs=1e-12
+    )
+    assert [one.decile for one in found] == of_spark["decile"].tolist()
+    assert [one.band for one in found] == of_spark["band"].tolist()
+    for one, told in zip(found, of_spark["reasons"], strict=True):
+        assert [why.sentence for why in one.reasons] == [why["sentence"] for why in told]
+        moved = [why["contribution"] for why in told]
+        assert [why.contribution for why in one.reasons] == pytest.approx(moved, abs=1e-12)
+    assert all(one.prediction == (one.probability >= predictor.threshold) for one in found)
+
+
+def test_raw_orders_become_the_features_of_spark(tables, predictor, today):
+    features, scores = today
+    lines = tables.query(LINES).astype(object)
+    # A moment goes out with its time zone, money and quantities as they are written.
+    lines["ordered_at"] = [moment.isoformat() for moment in lines["ordered_at"]]
+    orders = lines.where(lines.notna(), None).to_dict("records")
+    found = predictor.spot.features(orders, None).set_index("customer_id").loc[features.index]
+    assert set(found.columns) == set(features.columns)
+    for name in features.columns:
+        ours, theirs = found[name], features[name]
+        if name != "as_of" and theirs.dtype != object:
+            ours, theirs = (c.astype(float) for c in (pd.to_numeric(ours), theirs))
+        if name == "as_of":
+            theirs = theirs.dt.date
+        assert ((ours == theirs) | (ours.isna() & theirs.isna())).all(), name
+    said = predictor.predict_orders(orders)
+    assert {c: one.probability for c, one in said.items()} == pytest.approx(
+        scores["probability"].to_dict(), abs=1e-12
+    )
+
+
+def test_what_lies_on_or_after_as_of_has_no_influence(predictor):
+    day = predictor.spot.as_of
+    past = {"customer_id": "c", "ordered_at": "2023-12-01", "amount": 20}
+    later = {"customer_id": "c", "ordered_at": f"{day}T00:00:00", "amount": 9000}
+    assert predictor.predict_orders([past, later]) == predictor.predict_orders([past])
+    with pytest.raises(InputError, match="before as_of"):
+        predictor.predict_orders([later])
+
+
+def test_names_of_other_systems_are_understood(predictor):
+    by_other_names = {
+        "customer_id": 7,
+        "recency_days": 5,
+        "orders": 6,
+        "monetary": 410.0,
+        "tenure_days": 120,
+        "avg_discount": 0.1,
+        "return_rate": 0.0,
+        "category_diversity": 3,
+    }
+    by_name = {
+        "recency_days": 5,
+        "orders_lifetime": 6,
+        "revenue_lifetime": 410.0,
+        "tenure_days": 120,
+        "discount_share_lifetime": 0.1,
+        "return_rate_lifetime": 0.0,
+        "category_diversity_lifetime": 3,
+    }
+    first, second = predictor.predict([by_other_names])[0], predictor.predict([by_name])[0]
+    assert first == second
+    assert first.features_given == len(by_name)
+    assert first.segment is not None
+
+
+def test_what_follows_from_the_history_is_worked_out_and_null_stays_null(predictor):
+    history = {"recency_days": 5, "orders": 9, "tenure_days": 200, "monetary": 500}
+    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types)
+    assert 0.3 < implied["order_probability"][0] < 1
+    assert implied["first_to_last_order_days"][0] == 195
+    assert np.isnan(implied["orders_30d"][0])
+    long_ago = predictor.names.read([history | {"recency_days": 100}])[0]
+    assert predictor.spot.implied(long_ago, predictor.types)["orders_30d"][0] == 0
+    told = predictor.names.read([history | {"order_probability": None}])[0]
+    assert "order_probability" not in predictor.spot.implied(told, predictor.types)
+    asleep = predictor.predict([{**history, "recency_days": 190}])[0].probability
+    assert asleep < predictor.predict([history])[0].probability
+
+
+def test_a_row_without_features_is_served_and_an_empty_batch_too(predictor):
+    assert 0 < predictor.predict([{}])[0].probability < 1
+    assert predictor.predict([]) == []
+
+
+WRONG = {
+    "unknown": ({"foo": 1}, "no such feature"),
+    "text": ({"recency_days": "5"}, "must be a number"),
+    "truth": ({"recency_days": True}, "must be a number"),
+    "not a number": ({"recency_days": float("nan")}, "finite"),
+    "infinite": ({"recency_days": float("inf")}, "finite"),
+    "huge": ({"recency_days": 10**400}, "finite"),
+    "nested": ({"recency_days": {"a": 1}}, "must be a number"),
+    "twice": ({"recency": 1, "recency_days": 1}, "is recency_days"),
+    "number for a text": ({"favourite_category": 3}, "must be a text"),
+    "long text": ({"favourite_category": "x" * 501}, "must be a text"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_every_wrong_field_is_told_with_its_row(predictor, wrong):
+    row, message = WRONG[wrong]
+    with pytest.raises(InvalidRows, match=message) as told:
+        predictor.predict([{"recency_days": 3}, row])
+    assert [(one.row, one.field) for one in told.value.problems] == [(1, list(row)[-1])]
+
+
+WRONG_ORDERS = {
+    "customer_id": {"ordered_at": "2023-12-01", "amount": 1},
+    "ordered_at": {"customer_id": "a", "ordered_at": "yesterday", "amount": 1},
+    "amount": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "much"},
+    "kind": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "kind": "gift"},
+    "colour": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "colour": "red"},
+}
+
+
+@pytest.mark.parametrize("field", WRONG_ORDERS)
+def test_every_wrong_order_is_told_with_its_row(predictor, field):
+    right = {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "19.90"}
+    with pytest.raises(InvalidRows) as told:
+        predictor.predict_orders([right, WRONG_ORDERS[field]])
+    assert [(one.row, one.field) for one in told.value.problems] == [(1, field)]
+
+
+def test_days_are_those_of_the_business(tables, predictor, tmp_path):
+    spot = predictor.spot
+    assert spot._day("2024-01-31T23:30:00-02:00") == date(2024, 2, 1)
+    assert spot._day("2024-01-31T23:30:00") == date(2024, 1, 31)
+    assert spot._day("2024-01-31") == date(2024, 1, 31)
+
+
+def test_a_lake_without_a_published_model_says_so(tables, tmp_path):
+    models = DeltaTable(f"{tables.location}/models").to_pyarrow_table()
+    none = models.set_column(
+        models.schema.get_field_index("published"),
+        "published",
+        pa.array([False] * len(models)),
+    )
+    write_deltalake(str(tmp_path / "models"), none)
+    with pytest.raises(InputError, match=r"no model .* is published"):
+        load_predictor(Tables(str(tmp_path)))
+    with pytest.raises(InputError, match="no table models"):
+        load_predictor(Tables(str(tmp_path / "nowhere")))
+
+
+def test_the_onnx_graph_names_its_columns(predictor):
+    onnx = pytest.importorskip("onnx")
+    known = {p.key: p.value for p in onnx.load_from_string(predictor.onnx).metadata_props}
+    assert set(known["numbers"].split(",")) <= set(predictor.types)
+    assert json.loads(predictor.row["parameters"])

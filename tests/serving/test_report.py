@@ -1,0 +1,152 @@
+"""The model card: complete, self-contained, honest about ties and limits, and safe to open."""
+
+import datetime as dt
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.curves import curve
+from models.metrics import counted, metrics, reliability
+from serving.report import Offer, Training, page
+
+DAY = dt.date(2024, 6, 1)
+OFFER = Offer(20.0, 1.0)
+VOID = {"meta", "br", "img", "hr", "input", "link"}
+
+
+def _histogram(noise: float) -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    signal = rng.normal(-1, 1.2, 2000)
+    label = rng.random(2000) < 1 / (1 + np.exp(-signal))
+    known = signal + noise * rng.normal(size=2000)
+    return counted(pd.DataFrame({"label": label, "probability": 1 / (1 + np.exp(-known))}))
+
+
+def _training(name: str = "gbt") -> Training:
+    evaluations, curves, bins = [], [], []
+    for model, noise in ((name, 0.0), ("recency", 1.5)):
+        histogram = _histogram(noise)
+        figures = metrics(histogram, 0.4) | {"calibration_moved": 0.01, "cv_base_rate": 0.2}
+        figures |= {
+            f"{m}_{end}": figures[m] for m in ("roc_auc", "pr_auc") for end in ("low", "high")
+        }
+        evaluations += [{"model": model, "metric": m, "value": v} for m, v in figures.items()]
+        curves.append(curve(histogram).assign(model=model))
+        for count in (10, 15):
+            found = reliability(histogram, count).rename(columns={"n": "customers"})
+            bins.append(found.assign(model=model, bins=count))
+    model = {
+        "model_name": name,
+        "model_version": "2024-07-01-abc",
+        "trained_for": dt.date(2024, 7, 1),
+        "horizon_days": 30,
+        "horizon_hours": None,
+        "tuned_on": [dt.date(2024, 3, 1), dt.date(2024, 5, 1)],
+        "held_out": DAY,
+        "features": ["orders_30d"],
+        "parameters": json.dumps({name: {"maxDepth": 3.0}}),
+        "settings": json.dumps({"training": {"folds": 3}}),
+        "data_versions": {"transactions": 7},
+        "code_version": "0.1.0",
+        "published": True,
+        "decision": "the first model of this horizon",
+    }
+    compared = [{"model": name, "other": "recency", "metric": "log_loss", "verdict": "better"}]
+    known = [("orders_30d", 0.7, 0.1, 0.05, 0.15), ("recency_days", 0.3, np.nan, np.nan, np.nan)]
+    columns = ["feature", "gain", "permutation", "permutation_low", "permutation_high"]
+    return Training(
+        model,
+        pd.DataFrame(evaluations),
+        pd.DataFrame(compared),
+        pd.concat(curves),
+        pd.concat(bins),
+        pd.DataFrame(known, columns=columns),
+        pd.DataFrame(columns=["model", "as_of", "metric", "value"]),
+        {"orders_30d": "Orders in the last 30 days"},
+        "EUR",
+    )
+
+
+class _Balanced(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else():
+    text = page(_training(), OFFER)
+    parser = _Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert not re.search(r"<(script|link|img|iframe)\b", text)
+    # Only the names of SVG's vocabularies look like addresses.
+    addresses = set(re.findall(r"https?://[^\s\"'<>)]+", text))
+    assert all(
+        "w3.org" in a or "purl.org" in a or "creativecommons" in a or "matplotlib" in a
+        for a in addresses
+    )
+    assert text.count("<svg") >= 9
+
+
+def test_it_shows_the_figures_of_the_tables():
+    training = _training()
+    figures = training.evaluations.query("model == 'gbt'").set_index("metric")["value"]
+    text = page(training, OFFER)
+    assert f"{figures['roc_auc']:.4f}" in text
+    assert f"{100 * figures['ece']:.1f} %" in text
+    assert "Orders in the last 30 days" in text
+    assert "2024-07-01-abc" in text
+    assert "run <code>repurchase backtest</code>" in text
+
+
+def test_the_best_share_to_contact_follows_the_offer():
+    training = _training()
+    cheap, dear = (page(training, Offer(20.0, cost)) for cost in (0.0, 15.0))
+    shares = [int(re.search(r"the likeliest (\d+) %", text)[1]) for text in (cheap, dear)]
+    assert shares[0] > 90
+    assert shares[1] < 30
+
+
+def test_backtests_are_shown_by_date():
+    rows = [
+        {"model": m, "as_of": day, "metric": f"roc_auc{end}", "value": value}
+        for day in (dt.date(2024, 4, 1), dt.date(2024, 5, 1))
+        for m, value in (("gbt", 0.8123), ("recency", 0.7))
+        for end in ("", "_low", "_high")
+    ]
+    others = ("pr_auc", "top_decile_lift", "log_loss", "brier", "ece")
+    rows += [{**row, "metric": m, "value": 0.5} for row in rows[::3] for m in others]
+    text = page(replace(_training(), backtests=pd.DataFrame(rows)), OFFER)
+    assert text.count("0.8123") == 2
+    assert "2024-04-01" in text
+
+
+def test_limits_are_told_where_there_are_any():
+    text = page(_training(), OFFER)
+    assert "cover 61 days" in text
+    assert "lag behind" in text
+    tie = pd.DataFrame(
+        [{"model": "recency", "other": "gbt", "metric": "log_loss", "verdict": "tie"}]
+    )
+    assert "cannot be told from recency" in page(replace(_training(), comparisons=tie), OFFER)
+    assert "cannot be told" not in text
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", "\"'&", "模型 ☕"])
+def test_names_from_outside_are_only_text(hostile):
+    training = _training()
+    model = {**training.model, "decision": hostile}
+    text = page(replace(training, model=model, currency=hostile), OFFER)
+    assert "<script>" not in text
