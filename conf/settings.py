@@ -180,12 +180,20 @@ class TrainingSettings(Strict):
     models: dict[str, dict[str, tuple[float, ...]]]
     blend: bool
     folds: int = Field(ge=2, le=20)
+    folds_by: Literal["customers", "time"]
     parallelism: PositiveInt
     partitions: PositiveInt
     max_snapshots: PositiveInt | None = None
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
     weight_positives: Literal["balanced", "none"]
     metric: Literal["roc_auc", "pr_auc", "log_loss", "brier"]
     threshold: ThresholdPolicy | None = None
+    calibrations: Annotated[
+        tuple[Literal["platt", "beta", "isotonic"], ...],
+        Field(min_length=1),
+        AfterValidator(_different),
+    ]
+    publish: Literal["if_not_worse", "always"]
     max_ece: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int
 
@@ -218,6 +226,14 @@ class ScoringSettings(Strict):
         return self
 
 
+class TrackingSettings(Strict):
+    """Whether and where MLflow keeps trainings; without a URI, in the lake's folder."""
+
+    enabled: bool
+    uri: str | None = None
+    name: Annotated[str, Field(min_length=1)]
+
+
 class Settings(Strict):
     """Everything that a step can be told; functions receive the values, never the whole."""
 
@@ -228,6 +244,7 @@ class Settings(Strict):
     snapshots: SnapshotSettings
     training: TrainingSettings
     scoring: ScoringSettings
+    tracking: TrackingSettings
 
 
 def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings:

@@ -96,7 +96,7 @@ def test_spark_options_are_text_however_yaml_reads_them(written) -> None:
         ("spark: {config: {a: [1]}}", "spark.config.a: give text, a number, true or false"),
         (
             "training: {models: {gbt: null, random_forest: null, logistic_regression: null, "
-            "lightgbm: null}}",
+            "lightgbm: null, xgboost: null, catboost: null}}",
             "name",
         ),
         ("training: {metric: auc}", "'roc_auc', 'pr_auc', 'log_loss' or 'brier' (got 'auc')"),
@@ -143,7 +143,7 @@ def test_all_that_is_wrong_is_said_at_once(written) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.yml", "conf/nowhere.yml", "../local"])
 def test_a_missing_environment_names_those_that_exist(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="base, databricks, demo, local"):
+    with pytest.raises(ConfigurationError, match="base, connect, databricks, demo, local"):
         load_settings(name)
 
 
