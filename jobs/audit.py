@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from conf.errors import InputError
 from features.customer_days import customer_days
 from features.event_days import event_days
+from features.snapshots import sampled
 from jobs.build_features import (
     Known,
     counted_events,
@@ -24,7 +25,7 @@ from jobs.build_features import (
 )
 from jobs.console import FAILURE, bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
-from models.blending import blended
+from models.blending import said
 from models.registry import champion
 
 KEYS = ["customer_id", "as_of"]
@@ -123,8 +124,7 @@ def _differing(left: DataFrame, right: DataFrame) -> dict[str, int]:
 
 def _scored(job: Job, span: LogSpan, features: DataFrame) -> DataFrame:
     model = champion(job.lake, span.as_of, job.settings.snapshots.horizon)
-    scored = blended(features, model.members, KEYS)
-    return scored.withColumnRenamed("probability", SCORE)
+    return said(features, model.members).select(*KEYS, model.probability.alias(SCORE))
 
 
 def _power(job: Job, features: DataFrame, day: date) -> pd.Series:
@@ -133,9 +133,8 @@ def _power(job: Job, features: DataFrame, day: date) -> pd.Series:
     numeric = [c.name for c in feature_columns(job) if c.type != "string"]
     doubles = [F.col(name).cast("double").alias(name) for name in numeric]
     joined = features.join(now, KEYS)
-    share = min(1.0, RANKED / max(joined.count(), 1))
-    part = F.pmod(F.xxhash64("customer_id"), F.lit(1_000_000)) < share * 1_000_000
-    table = joined.where(part).select("repurchased", *doubles).toPandas()
+    some = sampled(joined, RANKED / max(joined.count(), 1))
+    table = some.select("repurchased", *doubles).toPandas()
     label = table.pop("repurchased").to_numpy(bool)
     areas = {name: _area(column, label) for name, column in table.items()}
     return pd.Series(areas, dtype=float).dropna().sort_values(ascending=False)

@@ -2,35 +2,34 @@
 
 import statistics
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from conf.errors import InputError
-from features.snapshots import tuning_dates
+from features.snapshots import Split, tuning_dates
 from jobs.build_features import dates_to_train
 from jobs.console import handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
-from jobs.train import record, snapshots_of
+from jobs.train import snapshots_of
+from lake.contracts import BACKTEST
 from models import training
-from models.training import Evaluation
+from models.records import record
+from models.training import Contest
 
-# In the column model_version of `evaluations`: no champion came of it.
-BACKTEST = "backtest"
 SHOWN = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A past date, the dates that had matured by then, and what came of them."""
+    """A past date and the dates that had matured by then, and what came of them."""
 
-    on: date
-    tuning: list[date]
-    evaluations: list[Evaluation]
+    split: Split
+    contest: Contest
 
 
-def dates_to_judge(job: Job, span: LogSpan, count: int) -> list[tuple[date, list[date]]]:
+def dates_to_judge(job: Job, span: LogSpan, count: int) -> list[Split]:
     """The latest matured dates whose label windows do not overlap, each with the training dates
     whose labels had matured by then; the earliest first.
 
@@ -38,12 +37,12 @@ def dates_to_judge(job: Job, span: LogSpan, count: int) -> list[tuple[date, list
     """
     horizon = job.settings.snapshots.horizon_days
     dates = dates_to_train(job, span)
-    chosen: list[tuple[date, list[date]]] = []
+    chosen: list[Split] = []
     for day in reversed(dates):
-        tuning = tuning_dates([d for d in dates if d <= day], day, horizon)
-        apart = not chosen or chosen[-1][0] - day >= timedelta(horizon)
+        tuning = tuning_dates(dates, day, horizon)
+        apart = not chosen or chosen[-1].held_out - day >= timedelta(horizon)
         if apart and tuning and len(chosen) < count:
-            chosen.append((day, tuning))
+            chosen.append(Split(tuple(tuning), day, horizon))
     if not chosen:
         raise InputError(
             f"the log before {span.as_of} is too short: no date has both an earlier date to learn "
@@ -54,19 +53,20 @@ def dates_to_judge(job: Job, span: LogSpan, count: int) -> list[tuple[date, list
 
 def backtest(job: Job, span: LogSpan, count: int) -> list[Judged]:
     """Train on what had matured by each of the past dates, and judge what happened then; the
-    figures go to `evaluations`.
+    figures go to `evaluations` and `comparisons`.
     """
     judged = []
     chosen = dates_to_judge(job, span, count)
-    known = snapshots_of(job, sorted({d for day, tuning in chosen for d in (day, *tuning)}))
-    for number, (day, tuning) in enumerate(chosen, 1):
+    known = snapshots_of(job, sorted({d for one in chosen for d in (one.held_out, *one.tuning)}))
+    for number, split in enumerate(chosen, 1):
+        day, tuning = split.held_out, split.tuning
         say(f"{number} of {len(chosen)}: {day}, from {len(tuning)} dates up to {tuning[-1]}")
         then = known.snapshots.where(known.snapshots["as_of"].isin([day, *tuning]))
-        found = training.evaluate(
-            then, known.numeric, known.texts, day, tuning, job.settings.training, say
+        contest = training.evaluate(
+            then, known.numeric, known.texts, split, job.settings.training, say
         )
-        record(job, day, found, BACKTEST)
-        judged.append(Judged(day, tuning, found))
+        record(job.lake, day, job.settings.snapshots.horizon, contest, BACKTEST)
+        judged.append(Judged(split, contest))
     return judged
 
 
@@ -74,14 +74,14 @@ def show_backtest(judged: list[Judged]) -> None:
     """Each model's figures by date, with their 95 % intervals, and their mean."""
     by_model: dict[str, list[dict[str, float]]] = {}
     for date_judged in judged:
-        for evaluation in date_judged.evaluations:
+        for evaluation in date_judged.contest.evaluations:
             by_model.setdefault(evaluation.name, []).append(evaluation.held_out)
     for metric, title in SHOWN.items():
         rows = [
             [name, *[_with_interval(f, metric) for f in figures], _mean(figures, metric)]
             for name, figures in by_model.items()
         ]
-        show(title, ["model", *[str(j.on) for j in judged], "mean"], rows)
+        show(title, ["model", *[str(j.split.held_out) for j in judged], "mean"], rows)
 
 
 def _with_interval(figures: dict[str, float], metric: str) -> str:

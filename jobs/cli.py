@@ -6,14 +6,20 @@ from jobs import (
     audit,
     backtest,
     build_features,
+    dashboard,
     explain,
     generate,
     ingest,
     list_features,
+    list_models,
     maintain,
+    report,
+    rollback,
     run,
     score,
+    serve,
     train,
+    views,
 )
 
 app = typer.Typer(
@@ -30,13 +36,22 @@ app.command("build-features")(build_features.main)
 app.command("train")(train.main)
 app.command("backtest")(backtest.main)
 app.command("score")(score.main)
+app.command("serve")(serve.main)
+app.command("dashboard")(dashboard.main)
+app.command("report")(report.main)
+app.command("rollback")(rollback.main)
 app.command("audit")(audit.main)
 app.command("explain")(explain.main)
 app.command("maintain")(maintain.main)
+app.command("views")(views.main)
 features = typer.Typer(help="The catalogue of features.", no_args_is_help=True)
 features.command("list")(list_features.main)
 features.callback()(lambda: None)
 app.add_typer(features, name="features")
+models = typer.Typer(help="The trained models.", no_args_is_help=True)
+models.command("list")(list_models.main)
+models.callback()(lambda: None)
+app.add_typer(models, name="models")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ _HINTS = {
     "JAVA_GATEWAY_EXITED": "Spark needs Java 17 or 21, on the PATH or as JAVA_HOME",
     "DELTA_CONCURRENT": "another command wrote to the table at the same time; run it again",
 }
+_INTERRUPTION = ("interrupted; running the same command again is safe", INTERRUPTED)
+_interrupted = threading.Event()
 _DEBUG_HINT = "set REPURCHASE_DEBUG=1 to see where"
 
 
@@ -61,19 +63,21 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         _silence_spark()
+        _interrupted.clear()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, _interrupt)
         try:
             return command(*args, **kwargs)
         except KeyboardInterrupt:
-            raise _ended(
-                "interrupted; running the same command again is safe", INTERRUPTED
-            ) from None
+            raise _ended(*_INTERRUPTION) from None
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception as problem:
             if _debugging():
                 traceback.print_exc()
+            # What is cleaned up on the way out speaks to Spark amid another conversation.
+            if _interrupted.is_set():
+                raise _ended(*_INTERRUPTION) from None
             raise _ended(*_explained(problem)) from None
 
     return wrapper
@@ -146,6 +150,7 @@ def _debugging() -> bool:
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     """Ctrl-C: what waits for Spark then has nothing to report."""
     logging.disable(logging.CRITICAL)
+    _interrupted.set()
     raise KeyboardInterrupt
 
 

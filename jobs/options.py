@@ -16,7 +16,7 @@ from jobs.session import spark_session
 from lake.store import Lake
 
 Env = Annotated[
-    str, typer.Option(help="Environment: local, demo, databricks, or a YAML file of yours.")
+    str, typer.Option(help="Environment: local, demo, databricks, connect, or a YAML file.")
 ]
 Set = Annotated[
     list[str] | None,

@@ -27,6 +27,7 @@ from jobs.options import (
     open_job,
 )
 from jobs.score import score, show_scored
+from jobs.tracking import track_training
 from jobs.train import dates_to_learn_from, show_trained, train
 
 
@@ -51,6 +52,7 @@ def run(
         show_built(built)
     with step("3/4 Train"):
         trained = train(job, span)
+        track_training(job, trained.version)
     show_trained(job, trained)
     with step("4/4 Score"):
         score(job, span.as_of)

@@ -7,11 +7,20 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
+from jobs.build_features import feature_columns
 from jobs.console import bar, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, Set, log_span, open_job
 from lake.contracts import CURRENT_SCORES, LIFETIME_VALUE, SCORES
 from models.registry import champion
-from models.scoring import scores
+from models.scoring import explained, scores
+
+# Customers whose reasons are told.
+SHOWN = 3
+# A customer has one current score for each horizon, whatever its day.
+CURRENT_KEYS = ("customer_id", "horizon_days", "horizon_hours")
+SCORE_KEYS = (*CURRENT_KEYS, "as_of")
+# A score that is the same again has been written before.
+WRITTEN = ("scored_at",)
 
 
 def score(job: Job, as_of: date) -> None:
@@ -29,21 +38,28 @@ def score(job: Job, as_of: date) -> None:
             f"run `repurchase build-features --as-of {as_of}`"
         )
     say(f"champion {model.name}, version {model.version}")
-    scored = scores(
-        features,
-        model,
-        horizon_days=horizon.days,
-        horizon_hours=horizon.hours,
-        high_deciles=wanted.high_deciles,
-        medium_deciles=wanted.medium_deciles,
-    )
+    known = feature_columns(job)
+    types, words = {c.name: c.type for c in known}, {c.name: c.description for c in known}
     where = f"as_of = DATE'{as_of}' AND {horizon.where}"
-    job.lake.complete(SCORES)
-    job.lake.replace(SCORES, scored, where)
+    # Scored once: deciles need all probabilities before the first row can be written.
+    probabilities = explained(features, model, types, words).persist()
+    try:
+        scored = scores(
+            probabilities,
+            model,
+            horizon_days=horizon.days,
+            horizon_hours=horizon.hours,
+            high_deciles=wanted.high_deciles,
+            medium_deciles=wanted.medium_deciles,
+        )
+        job.lake.amend(SCORES, scored, SCORE_KEYS, where, ignoring=WRITTEN)
+    finally:
+        probabilities.unpersist()
     _value(job, features, where)
     history = job.lake.read("scores")
     latest = history.agg(F.max("as_of")).collect()[0][0]
-    job.lake.replace(CURRENT_SCORES, history.where(F.col("as_of") == F.lit(latest)))
+    now = history.where(F.col("as_of") == F.lit(latest))
+    job.lake.amend(CURRENT_SCORES, now, CURRENT_KEYS, ignoring=WRITTEN)
 
 
 def _value(job: Job, features: DataFrame, where: str) -> None:
@@ -70,6 +86,15 @@ def show_scored(job: Job, as_of: date) -> None:
         "Scores",
         ["band", "customers", "mean probability", "expected to order", ""],
         [[r[0], r[1], r[2], round(r[1] * r[2]), bar(r[1], total)] for r in rows],
+    )
+    likeliest = scored.orderBy(F.desc("probability"), "customer_id").limit(SHOWN).collect()
+    show(
+        "The likeliest to order, and why",
+        ["customer", "probability", "reasons"],
+        [
+            [r["customer_id"], r["probability"], "\n".join(w["sentence"] for w in r["reasons"])]
+            for r in likeliest
+        ],
     )
 
 

@@ -1,24 +1,36 @@
 """`repurchase train`: `features` and `labels` into a champion, `evaluations` and `models`."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from importlib import metadata
+from pathlib import Path
 
 import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from rich.markup import escape
 
 from conf.errors import InputError
-from features.snapshots import tuning_dates
+from features.snapshots import Split, tuning_dates
 from jobs.build_features import dates_to_train, feature_columns, made_with
 from jobs.console import bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
-from lake.contracts import EVALUATIONS, LABELS
+from jobs.tracking import track_training
+from lake.contracts import LABELS
+from lake.store import is_folder
 from models import training
-from models.registry import register
-from models.training import Evaluation, TrainingResult, training_snapshots
+from models.blending import said
+from models.candidates import LABEL
+from models.challenge import Decision, Incumbent, decide
+from models.checkpoints import Checkpoints
+from models.importance import Importance
+from models.judging import heard
+from models.material import training_snapshots
+from models.records import record
+from models.registry import find_champion, register
+from models.training import TrainingResult
 
 # What a model is made of, at first or second hand.
 READ = ("transactions", "events", "customers", "features", "labels")
@@ -35,8 +47,17 @@ SHOWN = {
 }
 
 
-def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], list[date]]:
-    """All training dates, of which the last is held out, and those of them that tune.
+@dataclass(frozen=True)
+class Trained:
+    """What was trained, and whether it is the champion now."""
+
+    version: str
+    result: TrainingResult
+    decision: Decision
+
+
+def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], Split]:
+    """All training dates, and which of them tune; the last is held out.
 
     Raises InputError when the log is too short for both.
     """
@@ -50,50 +71,99 @@ def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], list[date]
             f"needs {needed}: snapshots.min_history_days and two label windows of "
             f"{wanted.horizon_days} days, one to learn from and one to judge by"
         )
-    return dates, tuning
+    return dates, Split(tuple(tuning), dates[-1], wanted.horizon_days)
 
 
-def train(job: Job, span: LogSpan) -> TrainingResult:
-    """Tune, judge and refit on the matured snapshots; register the champion for `as_of`.
+def train(job: Job, span: LogSpan) -> Trained:
+    """Tune, judge and refit on the matured snapshots; publish what comes of it for `as_of` unless
+    it is worse than what was there.
 
-    Raises InputError where the champion is not as well calibrated as the settings ask; its figures
-    are in `evaluations` all the same.
+    Raises InputError where it is not published and there is no champion; its figures are in
+    `evaluations` all the same.
     """
-    wanted = job.settings.snapshots
-    dates, tuning = dates_to_learn_from(job, span)
-    held_out = dates[-1]
+    wanted, settings = job.settings.snapshots, job.settings.training
+    dates, split = dates_to_learn_from(job, span)
     known = snapshots_of(job, dates)
-    say(f"{len(tuning)} dates tune ({tuning[0]} .. {tuning[-1]}), {held_out} is held out")
-    result = training.train(
-        known.snapshots, known.numeric, known.texts, held_out, tuning, job.settings.training, say
+    first = split.tuning[0]
+    say(
+        f"{len(split.tuning)} dates tune ({first} .. {split.tuning[-1]}), "
+        f"{split.held_out} is held out"
     )
     version = f"{span.as_of}-{_fingerprint(job, known.snapshots)}"
-    record(job, held_out, result.evaluations, version)
-    if why := _unfit(result, job.settings.training.max_ece):
-        raise InputError(f"{why}; the champion before it, if any, stays")
+    checkpoints = _checkpoints(job, version)
+    result = training.train(
+        known.snapshots, known.numeric, known.texts, split, settings, say, checkpoints
+    )
+    chosen = next(e for e in result.evaluations if e.name == result.champion.name)
+    before = _incumbent(job, span.as_of, known.snapshots, split.held_out)
+    decision = decide(
+        chosen, result.contest.against_baselines(chosen.name), before, split.held_out, settings
+    )
+    record(
+        job.lake,
+        split.held_out,
+        wanted.horizon,
+        result.contest,
+        version,
+        decision.comparisons,
+    )
     register(
         job.lake,
         result.champion,
         version=version,
         trained_for=span.as_of,
+        split=split,
         horizon=wanted.horizon,
         settings=job.settings.model_dump_json(),
         data_versions={t: job.lake.version(t) for t in READ if job.lake.exists(t)},
-        folder=job.settings.lake.models_path or job.lake.folder("saved_models"),
+        folder=_folder(job),
+        decision=decision,
+        code_version=_code_version(),
     )
-    return result
+    if checkpoints:
+        checkpoints.remove()
+    if not decision.published and before is None:
+        raise InputError(
+            f"{chosen.name} is not published: {decision.reason}; there is no other champion. "
+            "training.publish: always publishes it all the same"
+        )
+    return Trained(version, result, decision)
 
 
-def _unfit(result: TrainingResult, max_ece: float | None) -> str | None:
-    """Why the champion must not be published, if so."""
-    name = result.champion.name
-    ece = next(e.held_out["ece"] for e in result.evaluations if e.name == name)
-    if max_ece is None or ece <= max_ece:
+def _folder(job: Job) -> str:
+    """Where models are saved."""
+    return job.settings.lake.models_path or job.lake.folder("saved_models")
+
+
+def _checkpoints(job: Job, version: str) -> Checkpoints | None:
+    """Where an interrupted training goes on from; only where Python sees the folder too."""
+    folder = _folder(job)
+    return Checkpoints(Path(folder) / "being_tuned" / version) if is_folder(folder) else None
+
+
+def _incumbent(job: Job, as_of: date, snapshots: DataFrame, held_out: date) -> Incumbent | None:
+    """The champion of the days before."""
+    horizon = job.settings.snapshots.horizon
+    found = find_champion(job.lake, as_of - timedelta(1), horizon)
+    if found is None:
         return None
-    return (
-        f"the champion {name} is not published: its calibration error (ECE) on the held-out date "
-        f"is {ece:.4f}, above training.max_ece of {max_ece:g}"
-    )
+    if missing := set(found.features) - set(snapshots.columns):
+        say(f"the champion {found.version} cannot be compared: no {', '.join(sorted(missing))}")
+        return Incumbent(found.version, found.trained_for, None)
+    judged = snapshots.where(F.col("as_of") == F.lit(held_out)).persist()
+    try:
+        scored = said(judged, found.members).select("customer_id", LABEL, found.probability)
+        some = heard(scored, judged.count()).some
+        return Incumbent(found.version, found.trained_for, some)
+    finally:
+        judged.unpersist()
+
+
+def _code_version() -> str:
+    try:
+        return metadata.version("repurchase")
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @dataclass(frozen=True)
@@ -131,44 +201,34 @@ def snapshots_of(job: Job, dates: Sequence[date]) -> Snapshots:
     )
 
 
-def record(job: Job, judged_on: date, evaluations: Sequence[Evaluation], version: str) -> None:
-    """Write the figures of every model and baseline on a date into `evaluations`."""
-    horizon = job.settings.snapshots.horizon
-    rows = [
-        (evaluation.name, judged_on, horizon.days, metric, value, version, horizon.hours)
-        for evaluation in evaluations
-        for metric, value in _metrics(evaluation).items()
-    ]
-    where = f"as_of = DATE'{judged_on}' AND {horizon.where}"
-    job.lake.complete(EVALUATIONS)
-    job.lake.replace(EVALUATIONS, job.spark.createDataFrame(rows, EVALUATIONS.schema), where)
-
-
-def show_trained(job: Job, result: TrainingResult) -> None:
-    """Each model's figures beside recency's, the top features and the deciles."""
-    champion = result.champion
+def show_trained(job: Job, trained: Trained) -> None:
+    """Each model's figures beside the baselines', the top features, the deciles, and whether it
+    is published.
+    """
+    result = trained.result
+    chosen = result.champion
     for title, part in (("Cross-validated", "cross_validated"), ("Held out", "held_out")):
         show(
             title,
             ["model", *SHOWN.values()],
             [
-                [("* " if e.name == champion.name else "  ") + e.name]
+                [("* " if e.name == chosen.name else "  ") + e.name]
                 + [getattr(e, part)[metric] for metric in SHOWN]
                 for e in result.evaluations
             ],
         )
-    held_out = {e.name: e.held_out for e in result.evaluations}
-    chosen, recency = held_out[champion.name], held_out[training.RECENCY]
-    say(f"* champion by {job.settings.training.metric} on the held-out date, then refitted")
-    if not chosen["roc_auc"] > recency["roc_auc"]:
-        console.print(
-            "[yellow]warning:[/yellow] the champion ranks no better than recency alone on the "
-            "held-out date: look at the log before you trust its scores"
-        )
-    _show_importances(champion.importances)
-    deciles = next(e.deciles for e in result.evaluations if e.name == champion.name)
+    metric = job.settings.training.metric
+    say(
+        f"* of those that none beats clearly on the held-out date, the blend, or else the best by "
+        f"cross-validated {metric}; then refitted with every matured date"
+    )
+    for one in result.contest.against_baselines(chosen.name):
+        if one.metric == metric and one.verdict != "better":
+            say(f"{chosen.name} against {one.other}: {one.verdict} ({one})")
+    _show_importances(result.champion.importances)
+    deciles = next(e.deciles for e in result.evaluations if e.name == chosen.name)
     show(
-        "Deciles of the champion on the held-out date",
+        "Deciles on the held-out date",
         ["decile", "customers", "predicted", "realised", "lift", ""],
         [
             [
@@ -178,12 +238,31 @@ def show_trained(job: Job, result: TrainingResult) -> None:
             for d in deciles.to_dict("records")
         ],
     )
+    if trained.decision.published:
+        say(f"published: {trained.version}, {trained.decision.reason}")
+    else:
+        console.print(
+            f"  [yellow]not published[/yellow]: {escape(trained.decision.reason)}; "
+            "the champion before it stays"
+        )
 
 
-def _show_importances(importances: dict[str, float]) -> None:
-    top = list(importances.items())[:10]
-    most = max([share for _, share in top], default=0.0)
-    show("Top features", ["feature", "share", ""], [[n, f"{s:.1%}", bar(s, most)] for n, s in top])
+def _show_importances(importances: Sequence[Importance]) -> None:
+    top = importances[:10]
+    most = max([one.gain for one in top], default=0.0)
+    show(
+        "Top features",
+        ["feature", "share", "", "ROC-AUC lost without"],
+        [
+            [
+                *(one.feature, f"{one.gain:.1%}", bar(one.gain, most)),
+                ""
+                if one.permutation is None
+                else f"{one.permutation:.4f} ({one.low:.4f} .. {one.high:.4f})",
+            ]
+            for one in top
+        ],
+    )
 
 
 def _check_dates(snapshots: DataFrame, dates: Sequence[date]) -> None:
@@ -194,14 +273,6 @@ def _check_dates(snapshots: DataFrame, dates: Sequence[date]) -> None:
             f"features or labels of {len(missing)} training dates are missing, the first "
             f"{missing[0]}: run `repurchase build-features` with the same --as-of and settings"
         )
-
-
-def _metrics(evaluation: Evaluation) -> dict[str, float | None]:
-    named = {
-        **evaluation.held_out,
-        **{f"cv_{name}": value for name, value in evaluation.cross_validated.items()},
-    }
-    return {name: None if math.isnan(value) else value for name, value in named.items()}
 
 
 def _fingerprint(job: Job, snapshots: DataFrame) -> str:
@@ -222,8 +293,9 @@ def main(lake: LakeDir = None, as_of: AsOf = None, env: Env = "local", set_: Set
     job = open_job(env, set_, lake)
     span = log_span(job, as_of)
     with step(f"Train as of {span.as_of}"):
-        result = train(job, span)
-    show_trained(job, result)
+        trained = train(job, span)
+        track_training(job, trained.version)
+    show_trained(job, trained)
     console.print(f"Next: [bold]repurchase score --lake {job.lake.location}[/bold]")
 
 

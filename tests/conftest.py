@@ -49,8 +49,11 @@ training:
     random_forest: null
     gbt: null
     lightgbm: null
+    xgboost: null
+    catboost: null
   folds: 2
   partitions: 1
+tracking: {enabled: false}
 """
 
 

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TABLES = (
     *("transactions", "quarantine", "customer_days", "features", "labels"),
-    *("evaluations", "models", "scores", "current_scores", "lifetime_value", "customer_base"),
+    *("evaluations", "comparisons", "curves", "reliability", "importances", "models"),
+    *("scores", "current_scores", "lifetime_value", "customer_base"),
 )
 # When it was written, where it is, and which versions of the tables it read.
 MAY_DIFFER = ("scored_at", "path", "data_versions")

@@ -60,8 +60,9 @@ def test_every_command_is_also_a_script(
     start: Starter, wheel: Path, tmp_path: Path, verb: str
 ) -> None:
     said: Callable[..., str] = lambda *command: _help_of(start, tmp_path, *command)  # noqa: E731 - two calls
-    # A module `features` in jobs/ would hide the package when a script runs from there.
-    command = ["features", "list"] if verb == "list_features" else [verb.replace("_", "-")]
+    # A module `features` or `models` in jobs/ would hide the package from a script there.
+    lists = verb.startswith("list_")
+    command = [verb.removeprefix("list_"), "list"] if lists else [verb.replace("_", "-")]
     script = ROOT / "jobs" / f"{verb}.py"
     assert said(sys.executable, script) == said(BIN / "repurchase", *command)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.jobs.commands import ROOT
 
-PACKAGES = {"conf", "lake", "features", "models", "jobs"}
+PACKAGES = {"conf", "lake", "features", "models", "serving", "jobs"}
 
 
 def test_its_top_level_names_are_the_packages(wheel: Path) -> None:

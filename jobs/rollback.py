@@ -1,0 +1,40 @@
+"""`repurchase rollback`: the champion before, again."""
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+import typer
+
+from jobs.console import console, handled, say, step
+from jobs.list_models import show_models
+from jobs.options import Env, LakeDir, Set, open_job
+from jobs.tracking import track_rollback
+from models.registry import roll_back
+
+
+@handled
+def main(
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="A published one.  [default: the one before the last]"
+        ),
+    ] = None,
+    lake: LakeDir = None,
+    env: Env = "local",
+    set_: Set = None,
+) -> None:
+    """Withdraw the last champion, or every one after a version; what was scored stays."""
+    job = open_job(env, set_, lake)
+    with step("Roll back"):
+        when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        reason = f"rolled back at {when}"
+        withdrawn, now = roll_back(job.lake, job.settings.snapshots.horizon, to, reason)
+        track_rollback(job, now)
+        say(f"withdrawn: {', '.join(withdrawn) or 'none'}; the champion is {now}")
+    show_models(job)
+    console.print(f"Next: [bold]repurchase score --lake {job.lake.location}[/bold]")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,72 @@
+"""A training's way into MLflow."""
+
+import json
+import os
+
+from jobs.console import say
+from jobs.options import Job
+from jobs.report import training_of
+from lake.store import is_folder
+from models.open_form import open_model
+from models.tracking import Run, Store, missing, rename, track
+from serving.report import Offer, page
+
+
+def store_of(job: Job) -> Store | None:
+    """Where this lake's trainings are tracked; None, said why, where they are not."""
+    wanted = job.settings.tracking
+    if not wanted.enabled:
+        return None
+    if why := missing():
+        say(why)
+        return None
+    if wanted.uri is not None:
+        return Store(wanted.uri, wanted.name)
+    folder = job.lake.folder("mlflow")
+    if job.settings.lake.catalog_schema or not is_folder(folder):
+        say("not tracked: tracking.uri names no server, and the tables are not a folder")
+        return None
+    os.makedirs(folder, exist_ok=True)
+    return Store(f"sqlite:///{folder}/mlflow.db", wanted.name, f"file://{folder}/artifacts")
+
+
+def track_training(job: Job, version: str) -> None:
+    """Record a trained version: figures, parameters, what it was made of, its model card."""
+    store = store_of(job)
+    if store is None:
+        return
+    training = training_of(job, version)
+    model = training.model
+    figures: dict[str, dict[str, float]] = {}
+    for row in training.evaluations.dropna(subset=["value"]).to_dict("records"):
+        figures.setdefault(str(row["model"]), {})[str(row["metric"])] = float(row["value"])
+    parameters = {
+        f"{name}.{key}": str(value)
+        for name, point in json.loads(model["parameters"]).items()
+        for key, value in point.items()
+    }
+    tags = {
+        **{f"delta.{table}": str(number) for table, number in model["data_versions"].items()},
+        **{key: str(model[key]) for key in ("model_version", "trained_for", "held_out")},
+        **{key: str(model[key]) for key in ("code_version", "published", "decision")},
+    }
+    run = Run(
+        version=version,
+        published=bool(model["published"]),
+        figures=figures,
+        parameters={"champion": model["model_name"], **parameters},
+        tags=tags,
+        pages={
+            "report.html": page(training, Offer()),
+            "settings.json": model["settings"],
+        },
+    )
+    number = track(store, run, open_model(json.loads(model["open_form"])))
+    say(f"tracked as version {number} of {store.name} in {store.uri}")
+
+
+def track_rollback(job: Job, version: str) -> None:
+    """Let MLflow's alias follow the champion."""
+    store = store_of(job)
+    if store is not None:
+        rename(store, version)
