@@ -7,7 +7,6 @@ takes in the beginning and in the end.
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from datetime import timedelta
@@ -16,7 +15,7 @@ from pathlib import Path
 from conf.settings import load_settings
 from conf.source import load_source
 from jobs.build_features import build_features
-from jobs.console import show
+from jobs.console import say, show
 from jobs.ingest import ingest
 from jobs.options import Job, log_span
 from jobs.session import spark_session
@@ -63,21 +62,17 @@ def main() -> None:
                 build_features(job, log_span(job, None), [day + timedelta(1)])
             if number % given.show_every == 0:
                 counts[f"{number} days"] = _files(lake)
-                _say(f"{day}: {number} of {given.days} ingests")
+                say(f"{day}: {number} of {given.days} ingests")
     known = [table for table in TABLES if any(table in count for count in counts.values())]
     rows = [(table, *[count.get(table, "") for count in counts.values()]) for table in known]
     show("Files (MiB)", ["table", *counts], rows)
     begin, end = (statistics.median(part) for part in (seconds[:FEW], seconds[-FEW:]))
-    _say(f"an ingest takes {begin:.1f} s in the beginning, {end:.1f} s in the end")
+    say(f"an ingest takes {begin:.1f} s in the beginning, {end:.1f} s in the end")
 
 
 def _files(lake: Lake) -> dict[str, str]:
     sizes = {table: lake.size(table) for table in TABLES if lake.exists(table)}
     return {table: f"{files} ({size / 2**20:.1f})" for table, (files, size) in sizes.items()}
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

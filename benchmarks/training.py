@@ -1,0 +1,253 @@
+"""How long training and scoring take beside single-machine libraries, and how well each ranks.
+
+The same table of made-up snapshots for all: 40 features, of which ten tell something. Libraries get
+it as one array in memory; this project as a cached Spark table.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import xgboost
+from pyspark.ml import Pipeline
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
+
+from conf.settings import load_settings
+from features.snapshots import Split
+from jobs.session import spark_session
+from models.blending import Member, blended
+from models.boosting import OF_XGBOOST
+from models.calibration import IDENTITY, Platt
+from models.candidates import CANDIDATES
+from models.material import made_ready
+from models.open_form import OpenModel
+from models.opening import opened
+from models.preparation import Inputs
+from models.registry import Registered
+from models.scoring import explained
+from models.tuning import tuned
+
+ROOT = Path(__file__).parents[1]
+FEATURES, TELLING = 40, 10
+DATES = (date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1))
+SPLIT = Split(DATES[:2], DATES[2], 30)
+NAMES = tuple(f"f{k}" for k in range(FEATURES))
+LR_GRID = (0.0003, 0.003, 0.03, 0.3)
+FOLDS = 3
+Floats = npt.NDArray[np.float64]
+Row = dict[str, object]
+
+
+def main() -> None:
+    """Time everything at each size and write the table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rows", type=int, nargs="+", default=[100_000, 500_000])
+    arguments.add_argument("--scored", type=int, default=1_000_000)
+    arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "training.md")
+    given = arguments.parse_args()
+    spark = spark_session(load_settings("local").spark)
+    rows: list[Row] = []
+    for size in given.rows:
+        table = _made_up(size)
+        rows += [*_of_libraries(table), *_of_spark(spark, table)]
+    rows += _scoring(spark, _made_up(50_000), given.scored)
+    given.output.write_text(_page(pd.DataFrame(rows)), encoding="utf-8")
+
+
+def _made_up(rows: int) -> pd.DataFrame:
+    """Snapshots of three dates, a third each: customer_id, as_of, label, the features."""
+    rng = np.random.default_rng(1)
+    known = rng.gamma(1.5, 2.0, (rows, FEATURES)).round(3)
+    signal = np.log1p(known[:, :TELLING]) @ rng.normal(0, 0.5, TELLING)
+    signal += 0.4 * (known[:, 0] > 4) * (known[:, 1] < 2)
+    label = rng.random(rows) < 1 / (1 + np.exp(-(signal - np.median(signal) - 0.8)))
+    table = pd.DataFrame(known, columns=list(NAMES))
+    table["customer_id"] = [f"c{k % (rows // 3)}" for k in range(rows)]
+    table["as_of"] = [DATES[min(k // (rows // 3), 2)] for k in range(rows)]
+    return table.assign(label=label.astype(int))
+
+
+def _timed(what: str, engine: str, rows: int, work: Callable[[], float]) -> Row:
+    started = time.monotonic()
+    area = work()
+    seconds = time.monotonic() - started
+    print(f"{rows:,} rows, {what}, {engine}: {seconds:.1f} s, ROC-AUC {area:.4f}", flush=True)
+    return {"rows": rows, "what": what, "engine": engine, "seconds": seconds, "ROC-AUC": area}
+
+
+def _of_libraries(table: pd.DataFrame) -> Iterator[Row]:
+    past, later = table[table["as_of"] < DATES[2]], table[table["as_of"] == DATES[2]]
+    x, y, after = (
+        part.to_numpy() for part in (past[list(NAMES)], past["label"], later[list(NAMES)])
+    )
+    truth, rows = later["label"].to_numpy(), len(table)
+
+    def logistic() -> float:
+        logged, then = np.log1p(x), np.log1p(after)
+        mean, spread = logged.mean(axis=0), logged.std(axis=0)
+        grid = {"C": [1 / (r * len(x)) for r in LR_GRID]}
+        search = GridSearchCV(
+            LogisticRegression(max_iter=100), grid, cv=FOLDS, scoring="neg_log_loss"
+        )
+        search.fit((logged - mean) / spread, y)
+        return float(roc_auc_score(truth, search.predict_proba((then - mean) / spread)[:, 1]))
+
+    def forest() -> float:
+        model = RandomForestClassifier(20, max_depth=8, min_samples_leaf=20, n_jobs=-1).fit(x, y)
+        return float(roc_auc_score(truth, model.predict_proba(after)[:, 1]))
+
+    def histogram() -> float:
+        model = HistGradientBoostingClassifier(max_iter=100, max_leaf_nodes=8).fit(x, y)
+        return float(roc_auc_score(truth, model.predict_proba(after)[:, 1]))
+
+    def light() -> float:
+        settings = {"objective": "binary", "num_leaves": 8, "verbose": -1}
+        model = lightgbm.train(settings, lightgbm.Dataset(x, y), 100)
+        return float(roc_auc_score(truth, model.predict(after)))
+
+    def extreme() -> float:
+        settings = {k: v for k, v in OF_XGBOOST.items() if k != "num_workers"}
+        settings |= {"max_depth": 4, "eta": 0.05, "objective": "binary:logistic"}
+        model = xgboost.train(settings, xgboost.DMatrix(x, y), 100)
+        return float(roc_auc_score(truth, model.predict(xgboost.DMatrix(after))))
+
+    search = f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds"
+    yield _timed(search, "scikit-learn", rows, logistic)
+    yield _timed("random forest, 20 trees of depth 8", "scikit-learn", rows, forest)
+    yield _timed("boosting, 100 trees of 8 leaves", "scikit-learn", rows, histogram)
+    yield _timed("boosting, 100 trees of 8 leaves", "LightGBM", rows, light)
+    yield _timed("boosting, 100 trees of depth 4", "XGBoost", rows, extreme)
+
+
+def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
+    settings = load_settings("local", [f"training.folds={FOLDS}", "training.max_snapshots=null"])
+    snapshots = _in_spark(spark, table)
+    inputs = Inputs(NAMES, {})
+    tries: dict[str, tuple[str, dict[str, tuple[float, ...]]]] = {
+        f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds": (
+            "logistic_regression",
+            {"regParam": LR_GRID},
+        ),
+        f"random forest, 20 trees of depth 8, {FOLDS} folds and a fit": (
+            "random_forest",
+            {"numTrees": (20.0,), "maxDepth": (8.0,)},
+        ),
+        f"GBT, 20 trees of depth 5, {FOLDS} folds and a fit": (
+            "gbt",
+            {"maxIter": (20.0,), "maxDepth": (5.0,)},
+        ),
+        f"LightGBM, 100 trees of 8 leaves, {FOLDS} folds and a fit": (
+            "lightgbm",
+            {"numLeaves": (8.0,), "maxIter": (100.0,)},
+        ),
+        f"XGBoost, 100 trees of depth 4, {FOLDS} folds and a fit": (
+            "xgboost",
+            {"maxDepth": (4.0,), "maxIter": (100.0,)},
+        ),
+    }
+    with made_ready(snapshots, SPLIT, settings.training) as material:
+        material.learned.count()
+        for what, (name, grid) in tries.items():
+
+            def work(name: str = name, grid: dict[str, tuple[float, ...]] = grid) -> float:
+                one = tuned(
+                    CANDIDATES[name], grid, material, inputs, settings.training, lambda _: None
+                )
+                some = one.held_out.some
+                return float(roc_auc_score(some["label"], some["probability"]))
+
+            yield _timed(what, "repurchase", len(table), work)
+
+
+def _scoring(spark: SparkSession, table: pd.DataFrame, scored: int) -> Iterator[Row]:
+    """Every kind of model on many customers, with and without reasons."""
+    snapshots = _in_spark(spark, table).withColumn("weight", F.lit(1.0)).persist()
+    inputs = Inputs(NAMES, {})
+    grids = {
+        "logistic_regression": {},
+        "random_forest": {"numTrees": 30, "maxDepth": 8},
+        "gbt": {"maxIter": 30, "maxDepth": 4},
+        "lightgbm": {"numLeaves": 8, "maxIter": 100},
+    }
+    many = spark.range(scored).select(
+        F.concat(F.lit("c"), "id").alias("customer_id"),
+        F.lit(DATES[2]).alias("as_of"),
+        *[
+            (F.pmod(F.xxhash64("id", F.lit(name)), F.lit(8000)) / 1000).alias(name)
+            for name in NAMES
+        ],
+    )
+    many = many.persist()
+    many.count()
+    members, opens = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, grid in grids.items():
+            estimator = CANDIDATES[name].estimator(1)
+            fixed = estimator.copy({estimator.getParam(k): v for k, v in grid.items()})
+            stages = [*CANDIDATES[name].preparation(inputs), fixed]
+            member = Member(name, Pipeline(stages=stages).fit(snapshots), Platt(1.0), {})
+            member.pipeline.save(f"{folder}/{name}")
+            members.append(member)
+            opens.append(opened(spark, member, f"{folder}/{name}", inputs))
+    types, words = dict.fromkeys(NAMES, "double"), {name: name for name in NAMES}
+    for kinds in ([0], [1], [2], [3], [0, 1, 2, 3]):
+        of = [members[k] for k in kinds]
+        form = OpenModel(tuple(opens[k] for k in kinds), IDENTITY)
+        model = Registered("m", "v", DATES[2], of, IDENTITY, 0.5, list(NAMES), form)
+        what = "scoring by " + ("a blend of these" if len(of) > 1 else of[0].name)
+
+        def plain(of: list[Member] = of) -> float:
+            _written(blended(many, of, ["customer_id"]))
+            return float("nan")
+
+        def told(model: Registered = model) -> float:
+            _written(explained(many, model, types, words))
+            return float("nan")
+
+        yield _timed(what, "repurchase", scored, plain)
+        yield _timed(f"{what}, with reasons", "repurchase", scored, told)
+
+
+def _written(frame: DataFrame) -> None:
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def _in_spark(spark: SparkSession, table: pd.DataFrame) -> DataFrame:
+    return spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False))
+
+
+def _page(rows: pd.DataFrame) -> str:
+    lines = [
+        "# How long training and scoring take",
+        "",
+        "Made by `python -m benchmarks.training` on 2 cores: a made-up table of 40 features, of "
+        "which two thirds train and one third judges; libraries have it in memory as one array, "
+        "this project as a cached Spark table. Times are of one run on a shared machine: "
+        "compare within a size.",
+        "",
+        "| rows | what | by | seconds | ROC-AUC |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows.to_dict("records"):
+        area = "" if np.isnan(row["ROC-AUC"]) else f"{row['ROC-AUC']:.4f}"
+        lines.append(
+            f"| {row['rows']:,} | {row['what']} | {row['engine']} | {row['seconds']:.1f} | {area} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
