@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-fast lint format quality bench bench-quick dictionary clean
+.PHONY: help setup demo up test test-fast test-nightly lint format quality bench bench-quick dictionary clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,11 +25,22 @@ demo: setup  ## Generate a log and run the whole job on it; tables in lakehouse/
 	$(BIN)/repurchase generate --customers 20000 --days 730 --seed 1 --output lakehouse/generated
 	$(BIN)/repurchase run --env demo --source generated --input lakehouse/generated/log
 
+LAKE ?= lakehouse
+up: setup  ## API, dashboard and MLflow on the tables in LAKE=lakehouse, until Ctrl-C
+	@test -d $(LAKE)/models || { echo "no tables in $(LAKE): run \`make demo\` first" >&2; exit 2; }
+	@mkdir -p $(LAKE)/mlflow
+	@echo "API http://127.0.0.1:8000/docs  dashboard http://127.0.0.1:8501  MLflow http://127.0.0.1:5000"
+	@PATH="$(abspath $(BIN)):$$PATH" LAKE="$(abspath $(LAKE))" \
+		$(BIN)/honcho -d . -f deploy/Procfile start
+
 test: setup lint  ## Lint, types, layers and all tests
 	$(BIN)/python -m pytest
 
 test-fast: setup  ## The tests that need no cluster and no real log
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not nightly"
+
+test-nightly: setup  ## What takes long: every kind of model on every real log
+	$(BIN)/python -m pytest -m nightly
 
 lint: setup  ## Ruff, mypy and the layers
 	$(BIN)/ruff check .
