@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 import holidays
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from conf.errors import ConfigurationError
 from conf.loading import OptionValue, Strict, find, validated
@@ -106,9 +106,21 @@ class Events(Mapping):
 
 
 class Customers(Mapping):
-    """What is known of customers and when it was valid, for the table `customers`."""
+    """What is known of customers and when it was valid, for the table `customers`.
+
+    With `in_log` the rows of the log say it, by the log's reader; of rows that say the same of a
+    customer's day, one is kept.
+    """
 
     columns: CustomerColumns
+    in_log: bool = False
+
+    @model_validator(mode="after")
+    def _read_as_the_log_is(self) -> "Customers":
+        own = self.model_fields_set & {"reader", "skip", "exact_duplicates"}
+        if self.in_log and own:
+            raise ValueError(f"{min(own)} is the log's own where in_log is true; leave it out")
+        return self
 
 
 class Source(Mapping):
@@ -135,6 +147,8 @@ class Source(Mapping):
         Raises ConfigurationError where the source has no section of that name.
         """
         found = {"events": self.events, "customers": self.customers}.get(table, self)
+        if isinstance(found, Customers) and found.in_log:
+            return found.model_copy(update={"reader": self.reader, "skip": self.skip})
         if found is None:
             raise ConfigurationError(
                 f"--{table}: the source {self.name} has no section {table}, which says how these "

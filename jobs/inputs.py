@@ -63,11 +63,14 @@ def inputs(
     source: Source, path: str | None, events: str | None = None, customers: str | None = None
 ) -> list[Input]:
     """What is to be ingested: the log, and events and customers where the source maps them and
-    they can be found. Without a path of its own the log is left out if another has one.
+    they can be found, customers that are `in_log` in the log. Without a path of its own the log is
+    left out if another has one.
 
     Raises ConfigurationError for the path of a section that the source does not have.
     """
     more = []
+    if customers is None and source.customers is not None and source.customers.in_log:
+        customers = path
     for table, found in ((EVENTS, events), (CUSTOMERS, customers)):
         mapping = getattr(source, table.name) if found is None else source.mapping(table.name)
         if mapping is not None and (found is not None or not mapping.needs_path):

@@ -10,7 +10,7 @@ from pyspark.sql.types import DataType, NumericType, StringType, StructField, St
 from pyspark.sql.window import Window
 
 from conf.errors import ConfigurationError, InputError, without_codes
-from conf.source import FILES, Mapping, Source
+from conf.source import FILES, Customers, Mapping, Source
 from lake.contracts import TRANSACTIONS, Table
 from lake.rules import RULES, Check, Limits, blank
 
@@ -142,7 +142,8 @@ def mapped(
 ) -> DataFrame:
     """Each row as the table's columns, and `reasons` why it is refused (or empty).
 
-    Columns: those of the table and of `quarantine`, one row per row that came.
+    Columns: those of the table and of `quarantine`, one row per row that came; of customers that
+    are `in_log`, per row that says something new.
     Raises ConfigurationError when an expression of the source does not fit the rows.
     """
     mapping, rules = source.mapping(table.name), RULES[table.name]
@@ -160,7 +161,7 @@ def mapped(
         *rules.checks(limits),
         (duplicate, "an exact duplicate of another row"),
     ]
-    return typed.select("*", _reasons(checks)).select(
+    rows = typed.select("*", _reasons(checks)).select(
         *[column.name for column in table.columns if column.name != "file"],
         F.lit(source.name).alias("source"),
         F.lit(table.name).alias("table_name"),
@@ -168,6 +169,13 @@ def mapped(
         F.col("_source_row").alias("source_row"),
         "reasons",
     )
+    return _said_once(rows) if isinstance(mapping, Customers) and mapping.in_log else rows
+
+
+def _said_once(rows: DataFrame) -> DataFrame:
+    """Of a file's rows that say the same, one, beside the first of the rows as they came."""
+    same = [name for name in rows.columns if name != "source_row"]
+    return rows.groupBy(*same).agg(F.min("source_row").alias("source_row")).select(*rows.columns)
 
 
 def _timestamp(name: str, found: DataType) -> Column:

@@ -250,6 +250,7 @@ class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
             n_estimators=self.getMaxIter(),
             learning_rate=self.getStepSize(),
             random_state=self.getSeed() % 2**31,
+            verbosity=0,
             verbose=False,
         )
         booster = estimator.fit(dataset).get_booster()

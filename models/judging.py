@@ -26,6 +26,8 @@ RESAMPLES = 400
 # Among many customers the least difference is clear of noise, and still none that counts from one
 # date to the next: less than this share of a metric decides nothing.
 NEGLIGIBLE = 0.01
+# What differs from the others helps them in a blend, unless it is behind by more than this share.
+FAR = 0.03
 METRICS = {"roc_auc": roc_auc, "pr_auc": average_precision, "log_loss": log_loss}
 LOW, HIGH = 2.5, 97.5
 Floats = npt.NDArray[np.float64]
@@ -99,6 +101,12 @@ class Bootstrap:
     """
 
     found: Mapping[str, Mapping[str, Floats]] = field(repr=False)
+
+    def __or__(self, other: "Bootstrap") -> "Bootstrap":
+        """The models of both, which must be of the same customers and seed."""
+        return Bootstrap(
+            {metric: {**self.found[metric], **other.found[metric]} for metric in self.found}
+        )
 
     def intervals(self, model: str) -> dict[str, float]:
         """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`."""

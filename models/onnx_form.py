@@ -145,13 +145,17 @@ def _read(
 
 def _of_numbers(graph: _Graph, inputs: Sequence[Input], numbers: Sequence[str]) -> str:
     places = np.array([numbers.index(one.feature) for one in inputs])
-    raw = graph.add("Gather", NUMBERS, graph.constant(places), axis=1)
-    known = raw
+    raw = known = graph.add("Gather", NUMBERS, graph.constant(places), axis=1)
+    if any(one.low is not None for one in inputs):
+        low = [-np.inf if one.low is None else one.low for one in inputs]
+        high = [np.inf if one.high is None else one.high for one in inputs]
+        at_least = graph.add("Max", raw, graph.constant(np.array(low)))
+        known = graph.add("Min", at_least, graph.constant(np.array(high)))
     if any(one.log for one in inputs):
-        grown = graph.add("Add", graph.add("Abs", raw), graph.number(1.0))
-        logged = graph.add("Mul", graph.add("Sign", raw), graph.add("Log", grown))
+        grown = graph.add("Add", graph.add("Abs", known), graph.number(1.0))
+        logged = graph.add("Mul", graph.add("Sign", known), graph.add("Log", grown))
         wanted = graph.constant(np.array([one.log for one in inputs]))
-        known = graph.add("Where", wanted, logged, raw)
+        known = graph.add("Where", wanted, logged, known)
     missing = graph.constant(np.array([one.missing for one in inputs]))
     value = graph.add("Where", graph.add("IsNaN", raw), missing, known)
     return _scaled(graph, value, inputs)

@@ -26,12 +26,15 @@ class Input:
     """A number that a model reads: (a feature - centre) * scale.
 
     Of a text feature it is 1 where the text is `text`, else 0, before that. A number that is
-    missing becomes `missing`; with `log`, any other becomes sign(x) * log(1 + |x|) first.
+    missing becomes `missing`; any other is first brought to where it is at least `low` and at most
+    `high`, if these are known, and with `log` becomes sign(x) * log(1 + |x|).
     """
 
     feature: str
     text: str | None = None
     missing: float = 0.0
+    low: float | None = None
+    high: float | None = None
     log: bool = False
     centre: float = 0.0
     scale: float = 1.0
@@ -41,6 +44,8 @@ class Input:
         column = columns[self.feature]
         if self.text is None:
             numbers = column.astype(float)
+            if self.low is not None:
+                numbers = np.clip(numbers, self.low, self.high)
             known = np.sign(numbers) * np.log1p(np.abs(numbers)) if self.log else numbers
             value = np.where(np.isnan(numbers), self.missing, known)
         elif self.text == OTHER:

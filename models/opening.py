@@ -80,14 +80,18 @@ def _standardised(pipeline: PipelineModel, inputs: Inputs) -> list[Input]:
     imputer = next(stage for stage in stages if isinstance(stage, ImputerModel))
     scaler = next(stage for stage in stages if isinstance(stage, StandardScalerModel))
     missing = imputer.surrogateDF.collect()[0]
-    logged = [
-        replace(one, missing=missing[f"x_{one.feature}"], log=True) if one.text is None else one
-        for one in unscaled(pipeline, inputs)
-    ]
+
+    def logged(one: Input) -> Input:
+        if one.text is not None:
+            return one
+        low, high = inputs.ranges.get(one.feature, (None, None))
+        return replace(one, missing=missing[f"x_{one.feature}"], low=low, high=high, log=True)
+
+    read = map(logged, unscaled(pipeline, inputs))
     means, spreads = scaler.mean.toArray(), scaler.std.toArray()
     return [
         replace(one, centre=float(mean), scale=1 / float(spread) if spread else 0.0)
-        for one, mean, spread in zip(logged, means, spreads, strict=True)
+        for one, mean, spread in zip(read, means, spreads, strict=True)
     ]
 
 

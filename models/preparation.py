@@ -1,7 +1,7 @@
 """Feature columns to the vector that a model reads, as Spark ML stages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.ml.base import Estimator, Transformer
@@ -13,7 +13,7 @@ from pyspark.ml.feature import (
     StringIndexer,
     VectorAssembler,
 )
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from models.open_form import OTHER
@@ -31,11 +31,12 @@ A_YEAR = 330
 @dataclass(frozen=True)
 class Inputs:
     """The feature columns of a model: the numeric ones, and the text ones with the texts that
-    get a place of their own.
+    get a place of their own. `ranges` are the lowest and the highest number that trained.
     """
 
     numeric: tuple[str, ...]
     texts: dict[str, tuple[str, ...]]
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -50,11 +51,7 @@ def chosen_inputs(snapshots: DataFrame, numeric: Sequence[str], texts: Sequence[
     the dates cover a year: on fewer dates it tells them apart instead of the seasons, and a later
     date is one that no model has seen.
     """
-    by_date = snapshots.groupBy("as_of").agg(
-        *[F.min(name).alias(f"min_{name}") for name in numeric],
-        *[F.max(name).alias(f"max_{name}") for name in numeric],
-    )
-    dates = by_date.collect()
+    dates = snapshots.groupBy("as_of").agg(*_extremes(numeric)).collect()
     covered = (max(row["as_of"] for row in dates) - min(row["as_of"] for row in dates)).days
     of_customers = {n for n in numeric for row in dates if row[f"min_{n}"] != row[f"max_{n}"]}
     of_dates = {n for n in numeric if len({row[f"min_{n}"] for row in dates}) > 1} - of_customers
@@ -63,6 +60,19 @@ def chosen_inputs(snapshots: DataFrame, numeric: Sequence[str], texts: Sequence[
         tuple(name for name in numeric if name in varying),
         {name: known for name in texts if (known := _frequent(snapshots, name))},
     )
+
+
+def with_ranges(inputs: Inputs, snapshots: DataFrame) -> Inputs:
+    """The inputs with the ranges of these snapshots."""
+    row = snapshots.agg(*_extremes(inputs.numeric)).collect()[0]
+    found = {name: (row[f"min_{name}"], row[f"max_{name}"]) for name in inputs.numeric}
+    ranges = {n: (float(low), float(high)) for n, (low, high) in found.items() if low is not None}
+    return replace(inputs, ranges=ranges)
+
+
+def _extremes(names: Sequence[str]) -> list[Column]:
+    each = (("min", F.min), ("max", F.max))
+    return [find(name).alias(f"{end}_{name}") for end, find in each for name in names]
 
 
 def _frequent(snapshots: DataFrame, name: str) -> tuple[str, ...]:
@@ -85,12 +95,11 @@ def for_linear(inputs: Inputs) -> list[Stage]:
     """Numbers on a log scale, the missing ones as the mean, then standardised; text one-hot.
 
     Counts, days and money are skewed to the right and never far below 0, so
-    sign(x) * log(1 + |x|) makes them comparable.
+    sign(x) * log(1 + |x|) makes them comparable. A number beyond those that trained counts as the
+    nearest of them: a line that was fitted to a narrow range says anything outside.
     """
-    logged = [
-        f"signum(cast({n} as double)) * log1p(abs(cast({n} as double))) as x_{n}"
-        for n in inputs.numeric
-    ]
+    seen = {n: _within(f"cast({n} as double)", inputs.ranges.get(n)) for n in inputs.numeric}
+    logged = [f"signum({x}) * log1p(abs({x})) as x_{n}" for n, x in seen.items()]
     numbers = [f"x_{n}" for n in inputs.numeric]
     return [
         _selected([*logged, *_texts(inputs)]),
@@ -99,6 +108,13 @@ def for_linear(inputs: Inputs) -> list[Stage]:
         _assembled(inputs, "assembled_features"),
         StandardScaler(inputCol="assembled_features", outputCol=VECTOR, withMean=True),
     ]
+
+
+def _within(x: str, seen: tuple[float, float] | None) -> str:
+    if seen is None:
+        return x
+    low, high = (f"double('{end!r}')" for end in seen)
+    return f"if({x} < {low}, {low}, if({x} > {high}, {high}, {x}))"
 
 
 def _selected(expressions: Sequence[str]) -> SQLTransformer:

@@ -8,7 +8,7 @@ predictions together.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -25,6 +25,7 @@ from models.candidates import CANDIDATES, LABEL
 from models.checkpoints import Checkpoints
 from models.importance import Importance, gains, permuted
 from models.judging import (
+    FAR,
     NEGLIGIBLE,
     Bootstrap,
     Comparison,
@@ -44,7 +45,7 @@ from models.metrics import (
     score_histogram,
     score_histograms,
 )
-from models.preparation import Inputs, chosen_inputs
+from models.preparation import Inputs, chosen_inputs, with_ranges
 from models.thresholds import threshold
 from models.tuning import Grid, Report, Tuned, refitted, tuned
 
@@ -183,7 +184,8 @@ def evaluate(
 def _inputs(
     material: Material, numeric: Sequence[str], texts: Sequence[str], report: Report
 ) -> Inputs:
-    inputs = chosen_inputs(material.tuning, numeric, texts)
+    chosen = chosen_inputs(material.tuning, numeric, texts)
+    inputs = with_ranges(chosen, material.tuning)
     report(f"{len(inputs.names)} of {len(numeric) + len(texts)} features can teach something")
     return inputs
 
@@ -217,16 +219,26 @@ def _compete(
             f"{number} of {len(grids)}, {name}: best of {one.points} grid points {shown}; "
             f"{_areas(rival.evaluation)}; {one.seconds:.0f} s"
         )
-    if settings.blend and len(rivals) > 1:
-        blend = _blend([rival.of[0] for rival in rivals], material, settings)
+    resampled = _resampled([rival.evaluation for rival in rivals], settings)
+    able = _able(rivals, resampled, settings.metric, FAR)
+    if settings.blend and len(able) > 1:
+        blend = _blend([rival.of[0] for rival in able], material, settings)
+        resampled |= _resampled([blend.evaluation], settings)
         rivals.append(blend)
-        report(f"{BLEND} of these: {_areas(blend.evaluation)}")
+        named = ", ".join(rival.evaluation.name for rival in able)
+        report(f"{BLEND} of {named}: {_areas(blend.evaluation)}")
     baselines = _baselines(material, inputs, settings, report)
-    found = [*[rival.evaluation for rival in rivals], *baselines]
-    resampled = bootstrap({e.name: e.some for e in found}, settings.seed)
-    for evaluation in found:
-        evaluation.held_out.update(resampled.intervals(evaluation.name))
+    if baselines:
+        resampled |= _resampled(baselines, settings)
     return Contest(rivals, baselines, resampled)
+
+
+def _resampled(evaluations: Sequence[Evaluation], settings: TrainingSettings) -> Bootstrap:
+    """Their metrics on the same resamples at every call; the intervals go into the evaluations."""
+    found = bootstrap({e.name: e.some for e in evaluations}, settings.seed)
+    for evaluation in evaluations:
+        evaluation.held_out.update(found.intervals(evaluation.name))
+    return found
 
 
 def _grids(settings: TrainingSettings, report: Report) -> dict[str, Grid]:
@@ -314,35 +326,42 @@ def _calibrated(histogram: pd.DataFrame, calibration: Calibration) -> pd.DataFra
     return merged(histogram.assign(probability=calibration.of(histogram["probability"]).round(6)))
 
 
-def _best(contest: Contest, metric: str) -> Rival:
-    """Of the rivals that no other beats clearly and by more than NEGLIGIBLE on the held-out date,
-    for a single date tells apart only what differs much: the blend, which varies least from date to
-    date, or else the best cross-validated one.
+def _able(rivals: Sequence[Rival], resampled: Bootstrap, metric: str, margin: float) -> list[Rival]:
+    """Of the rivals those that no other beats clearly and by more than this share of the metric on
+    the held-out date, for a single date tells apart only what differs much.
     """
-    sign = -1.0 if metric in METRICS_WHERE_LESS_IS_BETTER else 1.0
-
-    def merit(figures: dict[str, float]) -> float:
-        value = figures[metric]
-        return -math.inf if math.isnan(value) else sign * value
-
-    first = max(contest.rivals, key=lambda rival: merit(rival.evaluation.held_out))
+    first = max(rivals, key=lambda rival: _merit(rival.evaluation.held_out, metric))
     ahead = first.evaluation.name
 
     def stands(rival: Rival) -> bool:
         name, by = rival.evaluation.name, comparable(metric)
-        compared = contest.bootstrap.compared(ahead, name, by)
-        little = abs(compared.difference) <= NEGLIGIBLE * rival.evaluation.held_out[by]
+        compared = resampled.compared(ahead, name, by)
+        little = abs(compared.difference) <= margin * rival.evaluation.held_out[by]
         return name == ahead or compared.verdict != "better" or little
 
-    able = [rival for rival in contest.rivals if stands(rival)]
+    return [rival for rival in rivals if stands(rival)]
+
+
+def _best(contest: Contest, metric: str) -> Rival:
+    """Of the able ones the blend, which varies least from date to date, or else the best
+    cross-validated one.
+    """
+    able = _able(contest.rivals, contest.bootstrap, metric, NEGLIGIBLE)
     if any(len(rival.of) > 1 for rival in able):
         return next(rival for rival in able if len(rival.of) > 1)
-    return max(able, key=lambda rival: merit(rival.evaluation.cross_validated))
+    return max(able, key=lambda rival: _merit(rival.evaluation.cross_validated, metric))
+
+
+def _merit(figures: Mapping[str, float], metric: str) -> float:
+    value = figures[metric]
+    sign = -1.0 if metric in METRICS_WHERE_LESS_IS_BETTER else 1.0
+    return -math.inf if math.isnan(value) else sign * value
 
 
 def _refit(best: Rival, material: Material, inputs: Inputs, settings: TrainingSettings) -> Champion:
     everything = merged(best.past, best.later)
     last = FITS[best.calibration.kind](everything, best.calibration.weight_ratio)
+    inputs = with_ranges(inputs, material.learned)
     several = len(best.of) > 1
     # In a blend each keeps its calibration, by which the blend of all is judged and calibrated.
     members = [
@@ -371,7 +390,8 @@ def _baselines(
     rfm = tuple(name for name in RFM if name in inputs.numeric)
     if len(rfm) == len(RFM):
         simple = replace(CANDIDATES["logistic_regression"], name="rfm")
-        one = tuned(simple, RFM_GRID, material, Inputs(rfm, {}), settings, report)
+        of_rfm = Inputs(rfm, {}, inputs.ranges)
+        one = tuned(simple, RFM_GRID, material, of_rfm, settings, report)
         found.append(_rival(one, material, settings).evaluation)
     scores = rankings(material)
     if scores:

@@ -126,6 +126,44 @@ def test_what_is_mapped_and_can_be_found_is_ingested() -> None:
     assert tables(jdbc, "log") == [("transactions", "log"), ("events", None)]
 
 
+IN_LOG = """
+name: shop
+reader: {format: csv, options: {header: true}}
+skip: who = 'TOTAL'
+columns: {customer_id: who, ordered_at: day, amount: money}
+time_zone: Europe/London
+currency: GBP
+customers:
+  in_log: true
+  columns: {customer_id: who, valid_from: day, location: town}
+"""
+
+
+def test_customers_in_the_log_are_read_from_it_and_kept_once(shop: Shop) -> None:
+    source = validated(Source, [("shop.yml", IN_LOG)])
+    lines = ["a,2024-01-01,5,York"] * 3 + ["a,2024-01-02,5,York", "a,2024-01-02,5,Hull"]
+    more = ["TOTAL,2024-01-02,5,York", ",2024-01-02,5,Leeds", ",2024-01-02,6,Leeds"]
+    shop.write("log", "\n".join(["who,day,money,town", *lines, *more]) + "\n")
+    shop.maps(IN_LOG)
+    job, log = shop.job("lake"), shop.path("log")
+    assert tables(source, log) == [("transactions", log), ("customers", log)]
+    assert tables(source, log, None, "c") == [("transactions", log), ("customers", "c")]
+    counts = shop.ingest(job, "log")
+    assert counts == {"transactions": Ingested(7, 5, 2), "customers": Ingested(4, 3, 1)}
+    kept = job.lake.read("customers").select("customer_id", "valid_from_day", "location").collect()
+    assert sorted((c, day.day, town) for c, day, town in kept) == [
+        *(("a", 1, "York"), ("a", 2, "Hull"), ("a", 2, "York")),
+    ]
+    assert shop.ingest(job, "log") == counts
+
+
+def test_customers_in_the_log_have_its_reader(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yml"
+    path.write_text(IN_LOG.replace("in_log: true", "in_log: true\n  reader: {format: json}"))
+    with pytest.raises(ConfigurationError, match="reader is the log's own where in_log is true"):
+        load_source(str(path))
+
+
 def test_an_option_without_its_section_is_refused() -> None:
     plain = validated(Source, [("shop.yml", PLAIN)])
     for more in (("e", None), (None, "c")):

@@ -11,6 +11,7 @@ from conf.settings import load_settings
 from conf.source import load_source
 from jobs.ingest import Ingested, ingest
 from jobs.options import Job
+from lake.contracts import CUSTOMERS
 from lake.store import Lake
 
 pytestmark = pytest.mark.slow
@@ -71,3 +72,7 @@ def test_tafeng(job: Job, real_log: dict[str, str]) -> None:
     assert [str(day) for day in days] == ["2000-11-01", "2001-02-28"]
     assert transactions.select("customer_id").distinct().count() == 32_266
     assert transactions.where(F.length("customer_id") != 8).count() == 0
+    ingest(job, load_source("tafeng"), real_log["tafeng"], CUSTOMERS)
+    known = job.lake.read("customers")
+    assert known.select("customer_id").distinct().count() == 32_266
+    assert 0 < known.where("birth_year IS NULL").count() < known.where("location IS NULL").count()

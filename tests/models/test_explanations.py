@@ -29,7 +29,9 @@ from models.trees import LEAF, Forest
 
 AS_OF = date(2024, 6, 1)
 INPUTS = Inputs(
-    ("orders_30d", "gap_mean_days", "revenue_lifetime"), {"favourite": ("tea", "it's \\ hot")}
+    ("orders_30d", "gap_mean_days", "revenue_lifetime"),
+    {"favourite": ("tea", "it's \\ hot")},
+    {"orders_30d": (0.0, 3.0), "revenue_lifetime": (-40.0, 1e2 / 3)},
 )
 TYPES = {
     "orders_30d": "int",

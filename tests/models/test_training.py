@@ -110,6 +110,23 @@ def test_no_blend_competes_where_it_is_not_wanted_or_would_be_of_one(snapshots):
     assert [e.name for e in without.evaluations] == [*two, "recency"]
 
 
+def test_what_is_clearly_beaten_is_not_in_the_blend(snapshots):
+    stump = {"maxIter": (1,), "maxDepth": (1,)}
+    found = _train(snapshots, _settings(models={**GRIDS, "gbt": stump}))
+    figures = {e.name: e.held_out["roc_auc"] for e in found.evaluations}
+    assert figures["gbt"] < figures["lightgbm"] - 0.03
+    assert found.champion.name == BLEND
+    assert "gbt" not in [member.name for member in found.champion.members]
+
+
+def test_a_line_is_not_led_astray_by_what_hardly_varied_while_it_was_fitted(snapshots):
+    still = F.when(F.col("as_of") == DATES[-1], F.col("signal") * 7).otherwise(F.randn(1) / 1e6)
+    moved = snapshots.withColumn("constant", still)
+    before, after = (_train(rows, _settings()).evaluations[0] for rows in (snapshots, moved))
+    assert after.held_out["roc_auc"] == pytest.approx(before.held_out["roc_auc"], abs=0.02)
+    assert after.held_out["log_loss"] == pytest.approx(before.held_out["log_loss"], abs=0.02)
+
+
 def test_importance_falls_on_what_moves_the_label(result):
     found = {one.feature: one for one in result.champion.importances}
     assert next(iter(found)) == "signal"
