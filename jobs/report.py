@@ -52,6 +52,7 @@ def training_of(job: Job, version: str | None) -> Training:
         judged("comparisons"),
         judged("curves"),
         judged("reliability"),
+        judged("segment_reliability"),
         importances.toPandas(),
         past.where(F.col("model_version") == F.lit(BACKTEST)).orderBy("as_of").toPandas(),
         {column.name: column.description for column in feature_columns(job)},

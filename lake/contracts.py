@@ -335,6 +335,25 @@ RELIABILITY = Table(
     partitioned_by=("as_of",),
 )
 
+SEGMENT_RELIABILITY = Table(
+    "segment_reliability",
+    "One row per model or baseline, as_of and segment: whether its probabilities hold for such "
+    "customers",
+    (
+        MODEL,
+        AS_OF,
+        HORIZON,
+        Column("segment", "string", "champions, loyal, promising, need attention, at risk, ..."),
+        Column("customers", "bigint", "The customers in it, of a sample of at most 50,000"),
+        Column("predicted", "double", "Their mean probability"),
+        Column("observed", "double", "The share of them that ordered in the label window"),
+        Column("ece", "double", "The calibration error among them, in 15 bins of as many"),
+        Column("brier", "double", "The mean squared difference of probability and outcome"),
+        OF_RUN,
+        HORIZON_HOURS,
+    ),
+    partitioned_by=("as_of",),
+)
 IMPORTANCES = Table(
     "importances",
     "One row per trained model and feature that it could read",

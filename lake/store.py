@@ -40,6 +40,7 @@ _BUILT_BY = {
     "comparisons": "train",
     "curves": "train",
     "reliability": "train",
+    "segment_reliability": "train",
     "importances": "train",
     "scores": "score",
     "current_scores": "score",

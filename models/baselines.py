@@ -20,8 +20,7 @@ OF_A_FEATURE = {
 }
 FITTED: dict[str, type[PurchaseModel]] = {"bg_nbd": BgNbd, "pareto_nbd": ParetoNbd}
 OF_A_HISTORY = {"active_days_lifetime", "first_to_last_order_days", "tenure_days"}
-# Logistic regression on recency, frequency and monetary value.
-RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
+# Of logistic regression on recency, frequency and monetary value.
 RFM_GRID: Grid = {"regParam": (0.0,)}
 
 

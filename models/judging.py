@@ -16,6 +16,7 @@ from models.metrics import (
     average_precision,
     counted,
     log_loss,
+    probability_metrics,
     roc_auc,
     score_histograms,
 )
@@ -82,13 +83,18 @@ def heard(scored: DataFrame, customers: int) -> Heard:
 
 def heard_of_each(scored: DataFrame, names: Sequence[str], customers: int) -> dict[str, Heard]:
     """What each of these columns says in `scored`, all in one pass."""
-    of_some = sampled(scored, SAMPLED / max(customers, 1)).select("customer_id", "label", *names)
+    of_some = some_of(scored, customers).select("customer_id", "label", *names)
     some = of_some.toPandas().set_index("customer_id").sort_index()
     of_each = {n: some[["label", n]].rename(columns={n: "probability"}) for n in names}
     if customers <= SAMPLED:
         return {name: Heard(counted(said), said) for name, said in of_each.items()}
     histograms = score_histograms(scored, names)
     return {name: Heard(histograms[name], said) for name, said in of_each.items()}
+
+
+def some_of(rows: DataFrame, customers: int) -> DataFrame:
+    """The rows of the customers, of so many, who are heard one by one."""
+    return sampled(rows, SAMPLED / max(customers, 1))
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,20 @@ def bootstrap(
         for metric, column in zip(metrics, np.array(values).T, strict=True):
             found[metric][model] = column
     return Bootstrap(found)
+
+
+def of_segments(some: pd.DataFrame, segment: "pd.Series[str]") -> pd.DataFrame:
+    """Whether what is said of some customers (`Heard`) holds in each segment: one row per
+    `segment` with its `customers`, the mean `predicted` and the `observed` share that ordered,
+    the `ece` and the `brier` score among them. `segment` is that of each customer, by id.
+    """
+    rows = []
+    for name, said in some.groupby(segment.reindex(some.index)):
+        found = probability_metrics(counted(said))
+        means = {"predicted": said["probability"].mean(), "observed": said["label"].mean()}
+        brier, ece = found["brier"], found["ece"]
+        rows.append({"segment": name, "customers": len(said), **means, "ece": ece, "brier": brier})
+    return pd.DataFrame(rows)
 
 
 def _between(values: Floats) -> tuple[float, float]:

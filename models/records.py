@@ -6,10 +6,10 @@ from datetime import date
 from typing import Any
 
 from conf.settings import Horizon
-from lake.contracts import COMPARISONS, CURVES, EVALUATIONS, RELIABILITY
+from lake.contracts import COMPARISONS, CURVES, EVALUATIONS, RELIABILITY, SEGMENT_RELIABILITY
 from lake.store import Lake
 from models.curves import curve
-from models.judging import Comparison
+from models.judging import Comparison, of_segments
 from models.metrics import ECE_BINS, reliability
 from models.training import Contest, Evaluation
 
@@ -25,9 +25,9 @@ def record(
     version: str,
     further: Sequence[Comparison] = (),
 ) -> None:
-    """Write the figures of every model and baseline on a date into `evaluations`, `curves` and
-    `reliability`, and which of any two is better into `comparisons`, in the place of what was there
-    of the date.
+    """Write the figures of every model and baseline on a date into `evaluations`, `curves`,
+    `reliability` and `segment_reliability`, and which of any two is better into `comparisons`, in
+    the place of what was there of the date.
     """
     figures = [
         (e.name, judged_on, horizon.days, metric, value, version, horizon.hours)
@@ -50,6 +50,7 @@ def record(
         (COMPARISONS, compared),
         (CURVES, curves),
         (RELIABILITY, bins),
+        (SEGMENT_RELIABILITY, _of_segments(contest, key, version, horizon)),
     ):
         lake.complete(table)
         lake.replace(table, lake.spark.createDataFrame(rows, table.schema), where)
@@ -69,6 +70,14 @@ def _bins(contest: Contest, key: tuple[date, int], version: str, horizon: Horizo
         for e in contest.evaluations
         for bins in (DECILES, ECE_BINS)
         for row in reliability(e.later, bins).itertuples(index=False)
+    ]
+
+
+def _of_segments(contest: Contest, key: tuple[date, int], version: str, horizon: Horizon) -> Rows:
+    return [
+        (e.name, *key, row[0], int(row[1]), *map(_finite, row[2:]), version, horizon.hours)
+        for e in contest.evaluations
+        for row in of_segments(e.some, contest.segments).itertuples(index=False)
     ]
 
 

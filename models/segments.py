@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
+# The features that customers are cut by.
+RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Cuts:
     recency_days: Sequence[float]
     orders: Sequence[float]
     revenue: Sequence[float]
+
+
+def cuts_of(rows: pd.DataFrame) -> Cuts:
+    """Where the fifths of these customers end: a row per customer, with the columns RFM."""
+    return Cuts(*[rows[name].astype(float).quantile(list(FIFTHS)).tolist() for name in RFM])
 
 
 def segments(recency_days: Floats, orders: Floats, revenue: Floats, cuts: Cuts) -> list[str | None]:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from conf.errors import ConfigurationError
 from conf.settings import TrainingSettings
 from features.snapshots import Split
-from models.baselines import RFM, RFM_GRID, rankings
+from models.baselines import RFM_GRID, rankings
 from models.blending import BLEND, Member, blended
 from models.calibration import FITS, IDENTITY, Calibration, fit_best, fit_platt
 from models.candidates import CANDIDATES, LABEL
@@ -34,6 +34,7 @@ from models.judging import (
     comparable,
     heard,
     heard_of_each,
+    some_of,
 )
 from models.material import FOLD, Material, made_ready
 from models.metrics import (
@@ -46,6 +47,7 @@ from models.metrics import (
     score_histograms,
 )
 from models.preparation import Inputs, chosen_inputs, with_ranges
+from models.segments import RFM, cuts_of, segments
 from models.thresholds import threshold
 from models.tuning import Grid, Report, Tuned, refitted, tuned
 
@@ -87,11 +89,14 @@ class Rival:
 
 @dataclass(frozen=True)
 class Contest:
-    """Everything that competed on the held-out date, and how the figures vary with who is there."""
+    """Everything that competed on the held-out date, how the figures vary with who is there, and
+    the segment of each customer by whom they do; none where the features do not say it.
+    """
 
     rivals: list[Rival]
     baselines: list[Evaluation]
     bootstrap: Bootstrap
+    segments: pd.Series = field(repr=False)
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -230,7 +235,17 @@ def _compete(
     baselines = _baselines(material, inputs, settings, report)
     if baselines:
         resampled |= _resampled(baselines, settings)
-    return Contest(rivals, baselines, resampled)
+    return Contest(rivals, baselines, resampled, _segments(material))
+
+
+def _segments(material: Material) -> pd.Series:
+    if not set(RFM) <= set(material.judged.columns):
+        return pd.Series(dtype=object)
+    some = some_of(material.judged, material.customers).select("customer_id", *RFM).toPandas()
+    known = some.set_index("customer_id").astype(float)
+    recency, orders, revenue = (known[name].to_numpy() for name in RFM)
+    named = segments(recency, orders, revenue, cuts_of(known))
+    return pd.Series(named, known.index, dtype=object)
 
 
 def _resampled(evaluations: Sequence[Evaluation], settings: TrainingSettings) -> Bootstrap:

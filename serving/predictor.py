@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -16,18 +16,15 @@ from conf.errors import InputError
 from models.explanations import COUNT, plain
 from models.onnx_form import NUMBERS, PROBABILITY, READ, SAID, TEXTS, columns, onnx_model
 from models.open_form import Explainer, OpenModel, largest, open_model
-from models.segments import Cuts, segments
+from models.segments import FIFTHS, RFM, Cuts, segments
 from serving.requests import Names
 from serving.spot import Spot
 from serving.tables import Tables
 
 Floats = npt.NDArray[np.float64]
 Row = Mapping[str, Any]
-# What segments are cut by.
-RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
 DIGITS = 6
 CENT = Decimal("0.01")
-FIFTHS = "[0.2, 0.4, 0.6, 0.8]"
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,11 @@ class Prediction:
     features_given: int
 
 
+FIELDS = tuple(field.name for field in fields(Prediction))
+# A list for each of FIELDS.
+Columns = dict[str, list[Any]]
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Among the customers scored last: the lowest probability of each decile, and its band."""
@@ -67,7 +69,8 @@ class Ranks:
             return [None] * len(probabilities)
         rounded = probabilities.round(DIGITS)  # as deciles are cut
         above = 10 - np.searchsorted(self.lowest[::-1][1:], rounded, side="right")
-        return [int(d) for d in above]
+        found: list[int | None] = above.tolist()
+        return found
 
 
 class Predictor:
@@ -111,6 +114,13 @@ class Predictor:
 
         Raises InvalidRows, which tells every field that is wrong.
         """
+        return _by_row(self.columns(rows, reasons))
+
+    def columns(self, rows: Sequence[Row], reasons: bool = True) -> Columns:
+        """The same, as a list for each field of Prediction: many objects take their time.
+
+        Raises InvalidRows.
+        """
         known, given = self.names.read(rows)
         if self.spot is not None:
             known |= self.spot.implied(known, self._read)
@@ -138,7 +148,8 @@ class Predictor:
             for name in features
         }
         given = features.notna().sum(axis=1).tolist()
-        return dict(zip(found["customer_id"], self._predicted(known, given, reasons), strict=True))
+        said = _by_row(self._predicted(known, given, reasons))
+        return dict(zip(found["customer_id"], said, strict=True))
 
     def segments(self, rows: Sequence[Row]) -> list[str | None]:
         """The segment of each row of features; None where one of RFM is missing."""
@@ -164,26 +175,23 @@ class Predictor:
         return feed
 
     def _predicted(
-        self, known: Mapping[str, npt.NDArray[Any]], given: Sequence[int], reasons: bool
-    ) -> list[Prediction]:
-        if not given:
-            return []
-        feed = self._feed(known, len(given))
+        self, known: Mapping[str, npt.NDArray[Any]], given: list[int], reasons: bool
+    ) -> Columns:
+        rows = len(given)
+        if not rows:
+            return {name: [] for name in FIELDS}
         wanted = [PROBABILITY, *self._parts] if reasons else [PROBABILITY]
-        probability, *parts = self._session.run(wanted, feed)
+        probability, *parts = self._session.run(wanted, self._feed(known, rows))
         deciles = self.ranks.decile(probability)
-        why: list[list[Reason]] = [[]] * len(given)
-        if reasons:
-            why = self._reasons(parts, known)
-        bands = [None if d is None else self.ranks.bands[d - 1] for d in deciles]
-        return [
-            Prediction(p, p >= self.threshold, *rest)
-            for p, *rest in zip(
-                *(probability.tolist(), deciles, bands, self._segments(known, len(given))),
-                *(why, given),
-                strict=True,
-            )
-        ]
+        return {
+            "probability": probability.tolist(),
+            "prediction": (probability >= self.threshold).tolist(),
+            "decile": deciles,
+            "band": [None if d is None else self.ranks.bands[d - 1] for d in deciles],
+            "segment": self._segments(known, rows),
+            "reasons": self._reasons(parts, known) if reasons else [[] for _ in range(rows)],
+            "features_given": given,
+        }
 
     def _segments(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> list[str | None]:
         if self.cuts is None or not all(name in known for name in RFM):
@@ -215,6 +223,10 @@ class Predictor:
         sentence = f"{said}: {_shown(value)} ({moved * 100:+.1f} points)"
         number = None if value is None or isinstance(value, str) else float(value)
         return Reason(feature, number, moved, sentence)
+
+
+def _by_row(said: Columns) -> list[Prediction]:
+    return [Prediction(*one) for one in zip(*said.values(), strict=True)]
 
 
 def load_predictor(tables: Tables) -> Predictor:
@@ -257,7 +269,7 @@ def _ranks(tables: Tables) -> Ranks:
 def _cuts(tables: Tables) -> Cuts | None:
     if not set(RFM) <= set(tables.types("features")):
         return None
-    cut = ", ".join(f"quantile_cont({name}, {FIFTHS}) AS {name}" for name in RFM)
+    cut = ", ".join(f"quantile_cont({name}, {list(FIFTHS)}) AS {name}" for name in RFM)
     latest = "as_of = (SELECT max(as_of) FROM features)"
     found = tables.query(f"SELECT {cut} FROM features WHERE {latest}").iloc[0]
     return Cuts(*[list(found[name]) for name in RFM])

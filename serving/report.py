@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from models.segments import SEGMENTS
 from serving import charts
 
 # A calibration error that people should know of.
@@ -37,6 +38,7 @@ class Training:
     comparisons: pd.DataFrame
     curves: pd.DataFrame
     reliability: pd.DataFrame
+    segments: pd.DataFrame
     importances: pd.DataFrame
     backtests: pd.DataFrame
     # By feature.
@@ -69,6 +71,7 @@ def page(training: Training, offer: Offer) -> str:
         baselines=models,
         charts=_charts(training, figures, profit),
         deciles=_bins(training, name, 10).to_dict("records"),
+        segments=_segments(_of(training.segments, name)),
         importances=_importances(training),
         backtests=_records(_wide(training.backtests, name)),
         best=profit.iloc[int(profit["profit"].argmax())],
@@ -87,6 +90,12 @@ def _of(rows: pd.DataFrame, model: str) -> pd.DataFrame:
 def _bins(training: Training, model: str, bins: int) -> pd.DataFrame:
     own = _of(training.reliability, model)
     return own[own["bins"] == bins].sort_values("bin")
+
+
+def _segments(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row per segment, in the order that everybody lists them in."""
+    place = [segment.name for segment in SEGMENTS].index
+    return sorted(_records(rows), key=lambda row: place(row["segment"]))
 
 
 def _profit(curve: pd.DataFrame, offer: Offer) -> pd.DataFrame:

@@ -98,11 +98,11 @@ class Names:
     def _alike(
         self, rows: Sequence[Mapping[str, Any]]
     ) -> tuple[dict[str, npt.NDArray[Any]], list[int]] | None:
-        """The same, column by column, of rows that all name the same features and of which none is
-        wrong; None of others.
+        """The same, column by column, of rows that name the same features in one order and are
+        right; None of others.
         """
-        names = rows[0].keys() if rows else ()
-        if any(row.keys() != names for row in rows):
+        names = list(rows[0]) if rows else []
+        if any(list(row) != names for row in rows):
             return None
         found: dict[str, npt.NDArray[Any]] = {}
         given = np.zeros(len(rows), int)

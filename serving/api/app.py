@@ -21,7 +21,7 @@ from serving.api import answers, documentation, stored
 from serving.api.keys import METRICS, PREDICT, READ, Gate
 from serving.api.problems import MEDIA, ApiError, answer_errors
 from serving.api.watching import Metrics, Watching
-from serving.predictor import Prediction, Predictor, load_predictor
+from serving.predictor import FIELDS, Columns, Prediction, Predictor, load_predictor
 from serving.requests import SYNONYMS
 from serving.tables import Tables
 
@@ -249,7 +249,7 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
             (who, said), *_ = found.items()
         else:
             who, said = sent.get("customer_id"), predictor.predict([sent], reasons)[0]
-        champion.metrics.probabilities.observe(said.probability)
+        champion.metrics.probabilities.observe([said.probability])
         return _json({"customer_id": _who(who), **_model(predictor), **asdict(said)})
 
     @app.post(
@@ -263,12 +263,10 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
         """Score many customers: `customers` (or `users`), rows of features, or `orders`."""
         predictor = champion.get()
         sent = await _sent(request, limits.body)
-        rows, said = await run_in_threadpool(_of_many, predictor, sent, reasons, limits)
-        for one in said:
-            champion.metrics.probabilities.observe(one.probability)
-        found = [
-            {"customer_id": _who(who), **vars(one)} for who, one in zip(rows, said, strict=True)
-        ]
+        said = await run_in_threadpool(_of_many, predictor, sent, reasons, limits)
+        champion.metrics.probabilities.observe(said["probability"])
+        names = tuple(said)
+        found = [dict(zip(names, one, strict=True)) for one in zip(*said.values(), strict=True)]
         return _json({**_model(predictor), "predictions": found})
 
     @app.post(
@@ -304,15 +302,20 @@ def _of_orders(
 
 def _of_many(
     predictor: Predictor, sent: Mapping[str, Any], reasons: bool, limits: Limits
-) -> tuple[list[Any], list[Prediction]]:
+) -> Columns:
+    """The fields of the predictions, of which the first is `customer_id`."""
     if "orders" in sent:
         found = _of_orders(predictor, sent, reasons, limits)
-        return list(found), list(found.values())
+        said = {name: [getattr(one, name) for one in found.values()] for name in FIELDS}
+        return {"customer_id": list(found), **said}
     named = [name for name in ("customers", "users") if name in sent]
     if len(sent) != 1 or not named:
         raise ApiError(422, "send customers (or users), a list of rows of features, or orders")
     rows = _rows(sent[named[0]], named[0], limits.batch)
-    return [row.get("customer_id") for row in rows], predictor.predict(rows, reasons)
+    return {
+        "customer_id": [_who(row.get("customer_id")) for row in rows],
+        **predictor.columns(rows, reasons),
+    }
 
 
 def _rows(sent: Any, name: str, most: int) -> list[dict[str, Any]]:

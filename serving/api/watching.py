@@ -3,9 +3,14 @@
 import re
 import time
 import uuid
+from collections.abc import Iterator, Sequence
+from threading import Lock
 
+import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger("repurchase.api")
@@ -33,9 +38,8 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.probabilities = Histogram(
-            "repurchase_probability", "Predicted probabilities", buckets=TENTHS, registry=registry
-        )
+        self.probabilities = Probabilities()
+        registry.register(self.probabilities)
         self.model = Gauge(
             "repurchase_model", "1 for the champion", ["name", "version"], registry=registry
         )
@@ -48,6 +52,29 @@ class Metrics:
         self.model.clear()
         self.model.labels(name, version).set(1)
         self.loaded.set(time.time())
+
+
+class Probabilities(Collector):
+    """The histogram of what was predicted, which takes many at a time."""
+
+    def __init__(self) -> None:
+        self._lock, self._counts, self._sum = Lock(), np.zeros(len(TENTHS), np.int64), 0.0
+
+    def observe(self, probabilities: Sequence[float]) -> None:
+        """Count these."""
+        found = np.bincount(np.searchsorted(TENTHS, probabilities), minlength=len(TENTHS))
+        with self._lock:
+            self._counts += found
+            self._sum += sum(probabilities)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The buckets, as Prometheus counts: each with those below it."""
+        with self._lock:
+            counts, total = self._counts.cumsum().tolist(), self._sum
+        buckets = [*zip(map(str, TENTHS), counts, strict=True), ("+Inf", counts[-1])]
+        yield HistogramMetricFamily(
+            "repurchase_probability", "Predicted probabilities", buckets=buckets, sum_value=total
+        )
 
 
 class Watching:

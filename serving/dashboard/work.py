@@ -49,6 +49,14 @@ def start(lake: str, title: str, commands: Sequence[Sequence[str]]) -> None:
     subprocess.Popen(runner, start_new_session=True, stdin=subprocess.DEVNULL)
 
 
+def keep(lake: str, name: str, text: str) -> str:
+    """The path of a file of that name, with the text, for a command to read."""
+    folder = Path(lake) / FOLDER
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
 def last(lake: str) -> Work | None:
     """The command that was asked for last; None before the first."""
     folder = Path(lake) / FOLDER

@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 TABLES = (
     *("transactions", "quarantine", "customer_days", "features", "labels"),
     *("evaluations", "comparisons", "curves", "reliability", "importances", "models"),
+    "segment_reliability",
     *("scores", "current_scores", "lifetime_value", "customer_base"),
 )
 # When it was written, where it is, and which versions of the tables it read.

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.judging import SAMPLED, bootstrap, heard
-from models.metrics import average_precision, counted, log_loss, roc_auc
+from models.judging import SAMPLED, bootstrap, heard, of_segments
+from models.metrics import average_precision, counted, log_loss, metrics, roc_auc
 
 
 def _said(n: int, noise: float = 0.0, seed: int = 4) -> pd.DataFrame:
@@ -85,3 +85,22 @@ def test_all_customers_are_heard_and_of_very_many_some(spark):
     few = heard(scored, SAMPLED * 10)
     assert 50 < len(few.some) < 200
     assert few.histogram["n"].sum() == 1000
+
+
+def test_segments_are_judged_apart_and_customers_without_one_left_out():
+    said = _said(3_000)
+    halves = pd.Series(["even", "odd"] * 1_400, index=said.index[:2_800])
+    # In any order, and with customers who are not among those heard.
+    known = pd.concat([halves.iloc[::-1], pd.Series({"stranger": "even"})])
+    wrong = said.assign(
+        probability=said["probability"].where(said.index.isin(halves[::2].index), 1.0)
+    )
+    found = of_segments(wrong, known).set_index("segment")
+    even = said.iloc[:2_800:2]
+    expected = metrics(counted(even), 0.5)
+    assert found.loc["even", "customers"] == 1_400 == found.loc["odd", "customers"]
+    assert found.loc["even", "brier"] == pytest.approx(expected["brier"])
+    assert found.loc["even", "ece"] == pytest.approx(expected["ece"])
+    assert found.loc["even", "predicted"] == pytest.approx(even["probability"].mean())
+    assert found.loc["odd", "ece"] == pytest.approx(1 - found.loc["odd", "observed"])
+    assert of_segments(said, pd.Series(dtype=object)).empty

@@ -4,7 +4,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from models.segments import SEGMENTS, Cuts, segment_between, segment_sql, segments
+from models.segments import RFM, SEGMENTS, Cuts, cuts_of, segment_between, segment_sql, segments
 
 CUTS = Cuts([10, 20.5, 40, 90], [1, 2, 4, 9], [20.0, 50.0, 99.99, 400.0])
 EVERY_SIDE = [
@@ -34,3 +34,8 @@ def test_the_ends_of_the_fifths_may_be_columns():
     found = rows.project(segment_between(["e"] * 4, ["e"] * 4, ["e"] * 4)).fetchall()
     same = Cuts([4] * 4, [4] * 4, [4] * 4)
     assert [row[0] for row in found] == segments(*np.array([[5.0], [9.0], [1.0]]), same)
+
+
+def test_cuts_are_where_the_fifths_of_the_customers_end():
+    rows = pd.DataFrame({name: np.arange(1, 12) * 10.0 for name in RFM})
+    assert cuts_of(rows) == Cuts(*[[30.0, 50.0, 70.0, 90.0]] * 3)

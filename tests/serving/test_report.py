@@ -65,6 +65,14 @@ def _training(name: str = "gbt") -> Training:
         pd.DataFrame(compared),
         pd.concat(curves),
         pd.concat(bins),
+        pd.DataFrame(
+            [
+                (name, "hibernating", 900, 0.1, 0.12, 0.021, 0.09),
+                (name, "champions", 300, 0.7, 0.68, 0.034, 0.2),
+                ("recency", "champions", 300, 0.5, 0.68, 0.18, 0.25),
+            ],
+            columns=["model", "segment", "customers", "predicted", "observed", "ece", "brier"],
+        ),
         pd.DataFrame(known, columns=columns),
         pd.DataFrame(columns=["model", "as_of", "metric", "value"]),
         {"orders_30d": "Orders in the last 30 days"},
@@ -109,6 +117,13 @@ def test_it_shows_the_figures_of_the_tables():
     assert "Orders in the last 30 days" in text
     assert "2024-07-01-abc" in text
     assert "run <code>repurchase backtest</code>" in text
+
+
+def test_segments_are_told_the_best_first():
+    text = page(_training(), OFFER)
+    assert 0 < text.index(">champions<") < text.index(">hibernating<")
+    assert "3.4 %" in text
+    assert "18.0 %" not in text
 
 
 def test_the_best_share_to_contact_follows_the_offer():

@@ -16,12 +16,11 @@ from jobs.views import register, script
 from lake.contracts import CURRENT_SCORES, FEATURES, LABELS, LIFETIME_VALUE, SCORES, Column, Table
 from lake.store import Lake
 from models.campaigns import in_control
-from models.segments import FIFTHS, SEGMENTS, Cuts, segments
+from models.segments import FIFTHS, RFM, SEGMENTS, Cuts, segments
 from serving.sql_views import CONTROL_SHARE, tables_of, views
 
 JUNE, JULY = dt.date(2024, 6, 1), dt.date(2024, 7, 1)
 SCHEMA = "views_test"
-RFM = ("recency_days", "orders_lifetime", "revenue_lifetime")
 WITH_RFM = FEATURES.with_columns(
     [Column(RFM[0], "int", ""), Column(RFM[1], "int", ""), Column(RFM[2], "double", "")]
 )

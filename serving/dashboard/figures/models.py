@@ -50,6 +50,15 @@ def trained(query: Query, horizon: Horizon) -> pd.DataFrame:
     )
 
 
+def settings(query: Query, horizon: Horizon) -> str | None:
+    """The settings of the champion's training, as JSON; None before the first."""
+    rows = query(
+        f"SELECT settings FROM models WHERE published AND {horizon.where} "
+        "ORDER BY trained_for DESC LIMIT 1"
+    )
+    return None if rows.empty else rows["settings"][0]
+
+
 def judged(query: Query, horizon: Horizon) -> list[Subject]:
     """Every model and baseline that has a curve, those of the last training first."""
     rows = query(

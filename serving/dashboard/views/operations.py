@@ -11,6 +11,7 @@ from serving.dashboard import looks, reading, work
 from serving.dashboard.api import Response, ask
 from serving.dashboard.figures import health, models
 
+AS_BEFORE = "as the champion's"
 ENVIRONMENTS = ("local", "demo")
 _SECONDS = 2
 _FRESH = ("transactions", "features", "scores", "models")
@@ -70,13 +71,17 @@ def _commands() -> None:
 
 
 def _train(lake: str) -> None:
+    before = models.settings(reading.query, reading.horizon())
+    known = (AS_BEFORE, *ENVIRONMENTS) if before else ENVIRONMENTS
     with st.form("train", border=True):
         environment = st.selectbox(
-            "Settings", ENVIRONMENTS, help="The environment: conf/local.yml, or the smaller demo."
+            "Settings", known, help="Those of the champion's training, or an environment's."
         )
         scores = st.checkbox("Score all customers afterwards", value=True)
         asked = st.form_submit_button("Retrain", type="primary", icon=":material/model_training:")
     if asked:
+        if before and environment == AS_BEFORE:
+            environment = work.keep(lake, "settings.yml", before)
         where = ["--lake", lake, "--env", environment, *_horizon()]
         commands = [["train", *where]] + ([["score", *where]] if scores else [])
         _start("Retraining", commands)

@@ -3,13 +3,17 @@
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from serving.tables import Tables
 from tests.jobs.commands import BIN, Starter
 from tests.serving.dashboard.lake import write_lake
+
+CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,22 @@ def lake(small_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the dashboard of the copy listens."""
-    folder = tmp_path_factory.mktemp("server")
+    with dashboard(lake, tmp_path_factory.mktemp("server")) as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        own = str(CHROMIUM) if CHROMIUM.exists() else None
+        launched = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@contextmanager
+def dashboard(lake: Path, folder: Path) -> Iterator[str]:
+    """The dashboard of a lake, started in the folder: where it listens."""
     port = _free_port()
     command = (BIN / "repurchase", "dashboard", "--lake", lake, "--port", port)
     process = Starter(folder)(*command, cwd=folder)

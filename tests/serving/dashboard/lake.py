@@ -158,6 +158,7 @@ def _models() -> list[dict[str, Any]]:
         "tuned_on": [dt.date(2024, 3, 1), dt.date(2024, 4, 1)],
         "held_out": HELD_OUT,
         "code_version": "0.1.0",
+        "settings": "{}",
         "published": True,
         "decision": "better than the champion before it",
         **KEY,

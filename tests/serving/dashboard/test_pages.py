@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from serving.dashboard import work
 from tests.serving.dashboard.lake import SENTENCE, VERSION, scores, write
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = Path("/usr/bin/chromium")
 WIDTHS = {"wide": 1400, "narrow": 390}
 # By path: the heading, and what must be there to read.
 PAGES = {
@@ -29,15 +28,6 @@ PAGES = {
     "segments": ("Segments and action plans", ["Customers by segment", "Plan:"]),
     "operations": ("Operations", ["Retrain", "Roll back", "Commits by table"]),
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = str(CHROMIUM) if CHROMIUM.exists() else None
-        launched = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(params=WIDTHS)
