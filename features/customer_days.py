@@ -4,7 +4,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake.contracts import CUSTOMER, MERGE_SMALL_FILES, Column, Table
+from lake.contracts import CUSTOMER, Column, Table
 
 CUSTOMER_DAYS = Table(
     "customer_days",
@@ -26,7 +26,7 @@ CUSTOMER_DAYS = Table(
         Column("categories", "array<string>", "One entry per order and category in it, sorted"),
         Column("payment_methods", "array<string>", "One entry per order and method, sorted"),
     ),
-    properties=(MERGE_SMALL_FILES,),
+    in_pieces=True,
 )
 
 

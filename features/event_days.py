@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake.contracts import CUSTOMER, MERGE_SMALL_FILES, Column, Table
+from lake.contracts import CUSTOMER, Column, Table
 
 EVENT_DAYS = Table(
     "event_days",
@@ -17,7 +17,7 @@ EVENT_DAYS = Table(
         Column("sessions", "int", "Distinct sessions with an event on this day"),
         Column("last_event_at", "timestamp", "When the last event happened"),
     ),
-    properties=(MERGE_SMALL_FILES,),
+    in_pieces=True,
 )
 
 

@@ -3,16 +3,18 @@
 Spark sends this module and `features.probabilistic` to the workers as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from features.probabilistic import GammaGamma, History, MbgNbd, Model
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 Kind = TypeVar("Kind", bound=Model)
 # The aggregates that predictions are made of.
 READ = frozenset(("active_days_lifetime", "revenue_cents_lifetime", "first_day", "last_day"))
@@ -37,24 +39,43 @@ class Predictions:
         """
         order_days = known["active_days_lifetime"]
         first, last = known["first_day"], known["last_day"]
-        history = History(order_days - 1, last - first, known["as_of"] - first)
-        purchases = _of_rows(self.purchases, when)
         mean_spend = known["revenue_cents_lifetime"] / 100 / order_days
         spend = _of_rows(self.spend, when).expected_spend(order_days, mean_spend)
         spend = np.where(mean_spend > 0, spend, np.nan)
-        year = purchases.discounted_orders(
-            history, periods=MONTHS, period_days=MONTH_DAYS, discount=MONTHLY_DISCOUNT
-        )
-        return {
+        history = History(order_days - 1, last - first, known["as_of"] - first)
+        found = self._of_histories(history, when)
+        year = found.pop("discounted_orders")
+        return {**found, "expected_order_value": spend, "expected_value_12m": year * spend}
+
+    def _of_histories(self, history: History, when: npt.NDArray[np.int64]) -> dict[str, Floats]:
+        """What does not depend on money. Many customers share a history, so that each is worked
+        out once.
+        """
+        one, of_row = _distinct([*vars(history).values(), when])
+        history = History(*[values[one] for values in vars(history).values()])
+        purchases, regular = (_of_rows(m, when[one]) for m in (self.purchases, self.regular))
+        found = {
             "alive_probability": purchases.p_alive(history),
             "order_probability": purchases.p_order(history, self.horizon_days),
-            "order_probability_regular": _of_rows(self.regular, when).p_order(
-                history, self.horizon_days
-            ),
+            "order_probability_regular": regular.p_order(history, self.horizon_days),
             "expected_orders": purchases.expected_orders(history, self.horizon_days),
-            "expected_order_value": spend,
-            "expected_value_12m": year * spend,
+            "discounted_orders": purchases.discounted_orders(
+                history, periods=MONTHS, period_days=MONTH_DAYS, discount=MONTHLY_DISCOUNT
+            ),
         }
+        return {name: values[of_row] for name, values in found.items()}
+
+
+def _distinct(columns: Sequence[Any]) -> tuple[Places, Places]:
+    """The place of one row of each kind, and by row which kind it is."""
+    of_row = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        known = pa.array(column).dictionary_encode()
+        both = of_row * max(len(known.dictionary), 1) + known.indices.to_numpy()
+        of_row = pa.array(both).dictionary_encode().indices.to_numpy().astype(np.int64)
+    one = np.empty(of_row.max(initial=-1) + 1, np.int64)
+    one[of_row] = np.arange(len(of_row))
+    return one, of_row
 
 
 def _of_rows(model: Kind, when: npt.NDArray[np.int64]) -> Kind:

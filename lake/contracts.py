@@ -9,8 +9,6 @@ from pyspark.sql import functions as F
 
 # Delta keeps which rows a commit changed.
 CHANGE_FEED = ("delta.enableChangeDataFeed", "true")
-# For tables written bit by bit.
-MERGE_SMALL_FILES = ("delta.autoOptimize.autoCompact", "true")
 # Nobody looks for files by the smallest and the largest value of a feature.
 KEYS_INDEXED = ("delta.dataSkippingNumIndexedCols", "2")
 
@@ -34,7 +32,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A Delta table: what a row is, its columns, and what it is partitioned by."""
+    """A Delta table: what a row is, its columns, and what it is partitioned by. One that is written
+    `in_pieces` has its small files merged when there are many.
+    """
 
     name: str
     description: str
@@ -42,6 +42,7 @@ class Table:
     partitioned_by: tuple[str, ...] = ()
     # Delta's table properties.
     properties: tuple[tuple[str, str], ...] = ()
+    in_pieces: bool = False
 
     @property
     def schema(self) -> str:
@@ -88,7 +89,8 @@ TRANSACTIONS = Table(
         Column("channel", "string", "Where the order was placed"),
         Column("file", "string", "The file that the line came from; null for tables"),
     ),
-    properties=(CHANGE_FEED, MERGE_SMALL_FILES),
+    properties=(CHANGE_FEED,),
+    in_pieces=True,
 )
 
 EVENTS = Table(
@@ -104,7 +106,8 @@ EVENTS = Table(
         Column("product_id", "string", "The product"),
         Column("file", "string", "The file that the event came from; null for tables"),
     ),
-    properties=(CHANGE_FEED, MERGE_SMALL_FILES),
+    properties=(CHANGE_FEED,),
+    in_pieces=True,
 )
 
 CUSTOMERS = Table(
@@ -123,7 +126,8 @@ CUSTOMERS = Table(
         Column("signed_up_on", "date", "The business day of the sign-up"),
         Column("file", "string", "The file that the row came from; null for tables"),
     ),
-    properties=(CHANGE_FEED, MERGE_SMALL_FILES),
+    properties=(CHANGE_FEED,),
+    in_pieces=True,
 )
 
 # The tables that a source fills.
@@ -140,7 +144,7 @@ QUARANTINE = Table(
         Column("source_row", "string", "The row as it came: JSON of its columns, or the raw line"),
         Column("reasons", "array<string>", "Every reason why it was refused"),
     ),
-    properties=(MERGE_SMALL_FILES,),
+    in_pieces=True,
 )
 
 INGESTED_FILES = Table(

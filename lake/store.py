@@ -49,6 +49,8 @@ _BUILT_BY = {
 
 
 TABLES = tuple(_BUILT_BY)
+# Of tables written in pieces: so many files beyond those of this size are merged.
+SMALL_FILES, FILE_BYTES = 50, 128 * 2**20
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
 
@@ -124,6 +126,18 @@ class Lake:
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
         writer.overwrite(F.expr(where or "true"))
+        if table.in_pieces and where is not None:
+            self._merge_small_files(table)
+
+    def _merge_small_files(self, table: Table) -> None:
+        """Compact the table where many of its files must be small.
+
+        Delta's own auto compaction counts anew in every process: a job that writes a file a day
+        would rewrite it each day.
+        """
+        files, size = self.size(table.name)
+        if files - size // FILE_BYTES >= SMALL_FILES:
+            self.compact(table.name)
 
     def amend(
         self,

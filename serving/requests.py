@@ -22,7 +22,8 @@ SYNONYMS = {
     "return_rate": "return_rate_lifetime",
     "category_diversity": "category_diversity_lifetime",
 }
-WHO = ("customer_id", "user_id", "id", "as_of")
+IDS = ("customer_id", "user_id", "id")
+WHO = (*IDS, "as_of")
 # Accepted and not used: no feature says it.
 UNUSED = ("unique_products",)
 # The largest number that is taken for one: what no shop has sold.

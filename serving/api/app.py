@@ -22,7 +22,7 @@ from serving.api.keys import METRICS, PREDICT, READ, Gate
 from serving.api.problems import MEDIA, ApiError, answer_errors
 from serving.api.watching import Metrics, Watching
 from serving.predictor import FIELDS, Columns, Prediction, Predictor, load_predictor
-from serving.requests import SYNONYMS
+from serving.requests import IDS, SYNONYMS
 from serving.tables import Tables
 
 log = structlog.get_logger("repurchase.api")
@@ -248,9 +248,9 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
                 )
             (who, said), *_ = found.items()
         else:
-            who, said = sent.get("customer_id"), predictor.predict([sent], reasons)[0]
+            who, said = _who(sent), predictor.predict([sent], reasons)[0]
         champion.metrics.probabilities.observe([said.probability])
-        return _json({"customer_id": _who(who), **_model(predictor), **asdict(said)})
+        return _json({"customer_id": who, **_model(predictor), **asdict(said)})
 
     @app.post(
         "/predict/batch",
@@ -313,7 +313,7 @@ def _of_many(
         raise ApiError(422, "send customers (or users), a list of rows of features, or orders")
     rows = _rows(sent[named[0]], named[0], limits.batch)
     return {
-        "customer_id": [_who(row.get("customer_id")) for row in rows],
+        "customer_id": [_who(row) for row in rows],
         **predictor.columns(rows, reasons),
     }
 
@@ -343,11 +343,13 @@ async def _sent(request: Request, most: int) -> dict[str, Any]:
     return sent
 
 
-def _who(sent: Any) -> str | int | None:
+def _who(row: Mapping[str, Any]) -> str | int | None:
     """Who a row says that it is."""
-    if sent is None or (isinstance(sent, (str, int)) and not isinstance(sent, bool)):
-        return sent
-    raise ApiError(422, "customer_id: must be a text or a whole number")
+    name = next((name for name in IDS if row.get(name) is not None), IDS[0])
+    said = row.get(name)
+    if said is None or (isinstance(said, (str, int)) and not isinstance(said, bool)):
+        return said
+    raise ApiError(422, f"{name}: must be a text or a whole number")
 
 
 def _card(tables: Tables, predictor: Predictor) -> dict[str, Any]:

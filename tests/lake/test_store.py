@@ -113,6 +113,22 @@ def test_an_older_table_is_given_the_properties_that_it_lacks_and_keeps_its_own(
     assert DeltaTable(lake.folder("plans")).metadata().configuration == {CHANGE_FEED[0]: "false"}
 
 
+def test_a_table_written_in_pieces_has_its_small_files_merged_when_there_are_many(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lake.store.SMALL_FILES", 4)
+    pieces = replace(VISITS, partitioned_by=(), in_pieces=True)
+    days = [MONDAY + dt.timedelta(n) for n in range(5)]
+    for table, counts in (
+        (pieces, [1, 2, 3, 1, 2]),
+        (replace(pieces, name="whole", in_pieces=False), [1, 2, 3, 4, 5]),
+    ):
+        for day, files in zip(days, counts, strict=True):
+            lake.replace(table, visits(spark, ("a", day)).coalesce(1), dated("day", [day]))
+            assert lake.size(table.name)[0] == files
+        assert sorted(row.day for row in lake.read(table.name).collect()) == days
+
+
 def test_comments_describe_table_and_columns(spark: SparkSession, lake: Lake) -> None:
     lake.replace(VISITS, visits(spark, ("a", MONDAY)))
     table = DeltaTable(lake.folder("visits"))

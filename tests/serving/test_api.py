@@ -137,8 +137,10 @@ def test_a_customer_of_another_system_is_scored(client):
 
 @pytest.mark.parametrize("name", ["customers", "users"])
 def test_a_batch_under_either_name(client, name):
-    told = client.post("/predict/batch", json={name: [SEED, {}, {"recency_days": None}]}).json()
-    assert [one["customer_id"] for one in told["predictions"]] == ["C9", None, None]
+    told = client.post(
+        "/predict/batch", json={name: [SEED, {"user_id": 7}, {"recency_days": None}]}
+    ).json()
+    assert [one["customer_id"] for one in told["predictions"]] == ["C9", 7, None]
     alone = client.post("/predict", json=SEED).json()["probability"]
     assert told["predictions"][0]["probability"] == pytest.approx(alone, abs=1e-12)
     assert client.post("/predict/batch", json={name: []}).json()["predictions"] == []
