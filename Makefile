@@ -33,11 +33,13 @@ up: setup  ## API, dashboard and MLflow on the tables in LAKE=lakehouse, until C
 	@PATH="$(abspath $(BIN)):$$PATH" LAKE="$(abspath $(LAKE))" \
 		$(BIN)/honcho -d . -f deploy/Procfile start
 
+# Two Spark sessions at a time, a file of tests in one of them.
+TWO := -n 2 --dist loadfile
 test: setup lint  ## Lint, types, layers and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 
 test-fast: setup  ## The tests that need no cluster and no real log
-	$(BIN)/python -m pytest -m "not slow and not nightly"
+	$(BIN)/python -m pytest $(TWO) -m "not slow and not nightly"
 
 test-nightly: setup  ## What takes long: every kind of model on every real log
 	$(BIN)/python -m pytest -m nightly
