@@ -172,8 +172,8 @@ Made by `make quality` (about 40 minutes on 2 cores), which needs the public log
 (UCI), CDNOW (Fader and Hardie) and Ta-Feng in one folder (`LOGS=DIR make quality`); `generated` is
 `repurchase generate` with its defaults. Each log is ingested as delivered, and scored as of a past
 day by `repurchase run --as-of` with the shipped settings, one and the same for all. The label is an
-order in the 30 days from `as_of`. Nothing dated on or after it had any part in the training. Ta-Feng's
-rows name age groups and postcodes, which its source file takes for customers' ages and locations.
+order in the 30 days from `as_of`. Nothing dated on or after it had any part in the training.
+Ta-Feng's rows name age groups and postcodes; its source file takes them for customers' attributes.
 
 Population A is everybody who had ordered before `as_of`; B those of them with an order in the 365
 days before (left out where that is everybody). Recency is the ranking by the days since the last
