@@ -1,5 +1,6 @@
 """The settings of every step: `base.yml`, then `ENV.yml`, then `--set section.key=value`."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -254,3 +255,13 @@ def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings
     """
     layers = [find("base")] if env == "base" else [find("base"), find(env)]
     return validated(Settings, layers, overrides)
+
+
+def as_environment(kept: str) -> str:
+    """The settings of a run, kept as JSON, as an environment file that gives the same again: a
+    model that the run left out is left out.
+    """
+    told = Settings.model_validate_json(kept).model_dump(mode="json")
+    known = load_settings("local").training.models
+    told["training"]["models"] = {**dict.fromkeys(known), **told["training"]["models"]}
+    return json.dumps(told, indent=2)

@@ -7,7 +7,7 @@ import pytest
 
 from conf.errors import ConfigurationError
 from conf.loading import shipped_names
-from conf.settings import Horizon, Settings, load_settings
+from conf.settings import Horizon, Settings, as_environment, load_settings
 
 
 @pytest.fixture
@@ -175,3 +175,10 @@ def test_a_horizon_in_days_is_keyed_by_them_alone() -> None:
 def test_hours_are_whole_and_of_less_than_a_year(hours: str) -> None:
     with pytest.raises(ConfigurationError, match=r"snapshots\.horizon_hours"):
         load_settings("base", [f"snapshots.horizon_hours={hours}"])
+
+
+def test_the_settings_of_a_run_can_be_its_environment_again(tmp_path: Path) -> None:
+    of_run = load_settings("demo", ["training.models.gbt=null", "training.models.catboost=null"])
+    assert "gbt" not in of_run.training.models
+    (tmp_path / "again.yml").write_text(as_environment(of_run.model_dump_json()))
+    assert load_settings(str(tmp_path / "again.yml")) == of_run

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from conf.errors import InputError
+from conf.settings import as_environment
 from serving.dashboard import looks, reading, work
 from serving.dashboard.api import Response, ask
 from serving.dashboard.figures import health, models
@@ -81,7 +82,7 @@ def _train(lake: str) -> None:
         asked = st.form_submit_button("Retrain", type="primary", icon=":material/model_training:")
     if asked:
         if before and environment == AS_BEFORE:
-            environment = work.keep(lake, "settings.yml", before)
+            environment = work.keep(lake, "settings.yml", as_environment(before))
         where = ["--lake", lake, "--env", environment, *_horizon()]
         commands = [["train", *where]] + ([["score", *where]] if scores else [])
         _start("Retraining", commands)
