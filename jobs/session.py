@@ -36,6 +36,9 @@ def spark_session(settings: SparkSettings) -> SparkSession:
     else:
         spark = SparkSession.getActiveSession() or _classic(settings)
     spark.conf.set("spark.sql.session.timeZone", "UTC")
+    # The code of a wide table's expressions outgrows what Java compiles, which Spark says as an
+    # error before it goes on without.
+    spark.conf.set("spark.sql.codegen.maxFields", "40")
     return spark
 
 
