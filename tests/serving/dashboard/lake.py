@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
+from conf.settings import load_settings
+
 AS_OF, BEFORE, HELD_OUT = dt.date(2024, 6, 1), dt.date(2024, 5, 1), dt.date(2024, 5, 1)
 SCORED = dt.datetime(2024, 6, 1, 6, 30, tzinfo=dt.timezone.utc)
 CUSTOMERS = range(1, 41)
@@ -158,7 +160,7 @@ def _models() -> list[dict[str, Any]]:
         "tuned_on": [dt.date(2024, 3, 1), dt.date(2024, 4, 1)],
         "held_out": HELD_OUT,
         "code_version": "0.1.0",
-        "settings": "{}",
+        "settings": load_settings("local").model_dump_json(),
         "published": True,
         "decision": "better than the champion before it",
         **KEY,
