@@ -4,6 +4,7 @@ MLflow is an extra. Its store is a SQLite file beside the tables, or a server.
 """
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ class Scorer:
 def missing() -> str | None:
     """Why nothing can be tracked here, if so."""
     try:
-        import mlflow  # noqa: F401, PLC0415 - an extra
+        _mlflow()
     except ImportError as problem:
         return (
             f"not tracked: mlflow cannot be imported ({problem}); pip install 'repurchase[mlflow]'"
@@ -118,9 +119,16 @@ def rename(store: Store, version: str) -> None:
         client.set_registered_model_alias(store.name, CHAMPION, number)
 
 
-def _opened(store: Store) -> tuple[Any, Any]:
+def _mlflow() -> Any:
+    # MLflow tells its makers how it is used; who wants that sets the variable to false.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow  # noqa: PLC0415 - an extra
 
+    return mlflow
+
+
+def _opened(store: Store) -> tuple[Any, Any]:
+    mlflow = _mlflow()
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(store.uri)
