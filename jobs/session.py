@@ -36,8 +36,8 @@ def spark_session(settings: SparkSettings) -> SparkSession:
     else:
         spark = SparkSession.getActiveSession() or _classic(settings)
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    # The code of a wide table's expressions outgrows what Java compiles, which Spark says as an
-    # error before it goes on without.
+    # A hundred columns in one Java method are more than its 64 KiB, which Spark says as an error
+    # before it goes on without; from 8,000 bytes on the JVM only interprets it.
     spark.conf.set("spark.sql.codegen.maxFields", "40")
     return spark
 

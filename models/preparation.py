@@ -1,5 +1,6 @@
 """Feature columns to the vector that a model reads, as Spark ML stages."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from pyspark.ml.feature import (
     StringIndexer,
     VectorAssembler,
 )
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from models.open_form import OTHER
@@ -56,18 +57,21 @@ def chosen_inputs(snapshots: DataFrame, numeric: Sequence[str], texts: Sequence[
     of_customers = {n for n in numeric for row in dates if row[f"min_{n}"] != row[f"max_{n}"]}
     of_dates = {n for n in numeric if len({row[f"min_{n}"] for row in dates}) > 1} - of_customers
     varying = of_customers | (of_dates if covered >= A_YEAR else set())
-    return Inputs(
-        tuple(name for name in numeric if name in varying),
-        {name: known for name in texts if (known := _frequent(snapshots, name))},
-    )
+    kept = tuple(name for name in numeric if name in varying)
+    known = {name: found for name in texts if (found := _frequent(snapshots, name))}
+    return Inputs(kept, known, _ranges(kept, dates))
 
 
 def with_ranges(inputs: Inputs, snapshots: DataFrame) -> Inputs:
     """The inputs with the ranges of these snapshots."""
-    row = snapshots.agg(*_extremes(inputs.numeric)).collect()[0]
-    found = {name: (row[f"min_{name}"], row[f"max_{name}"]) for name in inputs.numeric}
-    ranges = {n: (float(low), float(high)) for n, (low, high) in found.items() if low is not None}
-    return replace(inputs, ranges=ranges)
+    rows = snapshots.agg(*_extremes(inputs.numeric)).collect()
+    return replace(inputs, ranges=_ranges(inputs.numeric, rows))
+
+
+def _ranges(names: Sequence[str], rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    lows = {n: [row[f"min_{n}"] for row in rows if row[f"min_{n}"] is not None] for n in names}
+    highs = {n: [row[f"max_{n}"] for row in rows if row[f"max_{n}"] is not None] for n in names}
+    return {n: (float(min(lows[n])), float(max(highs[n]))) for n in names if lows[n]}
 
 
 def _extremes(names: Sequence[str]) -> list[Column]:
@@ -98,8 +102,7 @@ def for_linear(inputs: Inputs) -> list[Stage]:
     sign(x) * log(1 + |x|) makes them comparable. A number beyond those that trained counts as the
     nearest of them: a line that was fitted to a narrow range says anything outside.
     """
-    seen = {n: _within(f"cast({n} as double)", inputs.ranges.get(n)) for n in inputs.numeric}
-    logged = [f"signum({x}) * log1p(abs({x})) as x_{n}" for n, x in seen.items()]
+    logged = [f"{_logged(n, inputs.ranges.get(n))} as x_{n}" for n in inputs.numeric]
     numbers = [f"x_{n}" for n in inputs.numeric]
     return [
         _selected([*logged, *_texts(inputs)]),
@@ -110,11 +113,14 @@ def for_linear(inputs: Inputs) -> list[Stage]:
     ]
 
 
-def _within(x: str, seen: tuple[float, float] | None) -> str:
+def _logged(name: str, seen: tuple[float, float] | None) -> str:
+    # Each mention of the column is Java that Spark has to compile, for each of a hundred columns.
+    x = f"cast({name} as double)"
+    logged = f"signum({x}) * log1p(abs({x}))"
     if seen is None:
-        return x
-    low, high = (f"double('{end!r}')" for end in seen)
-    return f"if({x} < {low}, {low}, if({x} > {high}, {high}, {x}))"
+        return logged
+    low, high = (f"double('{math.copysign(math.log1p(abs(end)), end)!r}')" for end in seen)
+    return f"if({x} is null, null, least(greatest({logged}, {low}), {high}))"
 
 
 def _selected(expressions: Sequence[str]) -> SQLTransformer:

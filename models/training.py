@@ -189,8 +189,7 @@ def evaluate(
 def _inputs(
     material: Material, numeric: Sequence[str], texts: Sequence[str], report: Report
 ) -> Inputs:
-    chosen = chosen_inputs(material.tuning, numeric, texts)
-    inputs = with_ranges(chosen, material.tuning)
+    inputs = chosen_inputs(material.tuning, numeric, texts)
     report(f"{len(inputs.names)} of {len(numeric) + len(texts)} features can teach something")
     return inputs
 

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from pyspark.ml import Pipeline
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -13,7 +14,7 @@ from features.snapshots import Split
 from models.blending import BLEND, blended
 from models.checkpoints import Checkpoints
 from models.material import FOLD, NO_FOLD, made_ready, training_snapshots
-from models.preparation import chosen_inputs
+from models.preparation import VECTOR, chosen_inputs, for_linear
 from models.training import train
 
 DATES = [date(2024, 1, 1) + timedelta(30 * k) for k in range(4)]
@@ -260,6 +261,26 @@ def test_inputs_that_do_not_vary_are_left_out(snapshots):
     inputs = chosen_inputs(snapshots, ["signal", "constant"], ["favourite"])
     assert inputs.numeric == ("signal",)
     assert inputs.texts == {"favourite": ("tea",)}
+
+
+def test_the_inputs_of_a_wide_table_are_compiled(spark, tmp_path):
+    names = [f"n{k}" for k in range(96)]
+    numbers = [F.when(F.rand(k) > 0.1, F.rand(k) * 100).alias(n) for k, n in enumerate(names)]
+    texts = F.concat(F.lit("t"), F.col("id") % 50).alias("text")
+    spark.range(500).select(F.current_date().alias("as_of"), texts, *numbers).write.parquet(
+        str(tmp_path / "wide")
+    )
+    wide = spark.read.parquet(str(tmp_path / "wide"))
+    inputs = chosen_inputs(wide, names, ["text"])
+    assert len(inputs.numeric) == 96
+    prepared = Pipeline(stages=for_linear(inputs)).fit(wide).transform(wide)
+    debug = getattr(spark._jvm.org.apache.spark.sql.execution.debug, "package$")
+    plan = prepared.select(VECTOR)._jdf.queryExecution().executedPlan()
+    told = getattr(debug, "MODULE$").codegenStringSeq(plan)
+    sizes = [told.apply(k)._3().maxMethodCodeSize() for k in range(told.size())]
+    # -1 where Java would not take it: Spark says so as an error, and goes on without.
+    assert sizes
+    assert min(sizes) > 0
 
 
 def test_unseen_and_hostile_texts_are_scored(spark, snapshots, result):
