@@ -260,8 +260,10 @@ def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings
 def as_environment(kept: str) -> str:
     """The settings of a run, kept as JSON, as an environment file that gives the same again: a
     model that the run left out is left out.
+
+    Raises ConfigurationError where this release does not know them.
     """
-    told = Settings.model_validate_json(kept).model_dump(mode="json")
+    told = validated(Settings, [("the settings of that run", kept)]).model_dump(mode="json")
     known = load_settings("local").training.models
     told["training"]["models"] = {**dict.fromkeys(known), **told["training"]["models"]}
     return json.dumps(told, indent=2)

@@ -358,6 +358,7 @@ SEGMENT_RELIABILITY = Table(
     ),
     partitioned_by=("as_of",),
 )
+
 IMPORTANCES = Table(
     "importances",
     "One row per trained model and feature that it could read",

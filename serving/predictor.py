@@ -16,7 +16,8 @@ from conf.errors import InputError
 from models.explanations import COUNT, plain
 from models.onnx_form import NUMBERS, PROBABILITY, READ, SAID, TEXTS, columns, onnx_model
 from models.open_form import Explainer, OpenModel, largest, open_model
-from models.segments import FIFTHS, RFM, Cuts, segments
+from models.segments import RFM, Cuts, segments
+from serving.cuts import current_cuts
 from serving.requests import Names
 from serving.spot import Spot
 from serving.tables import Tables
@@ -242,9 +243,9 @@ def load_predictor(tables: Tables) -> Predictor:
     known = {n: t for n, t in tables.types("features").items() if n not in ("customer_id", "as_of")}
     row = {str(name): value for name, value in rows.iloc[0].items()}
     spot = Spot(tables, int(row["horizon_days"])) if tables.exists("customer_base") else None
-    return Predictor(
-        row, tables.descriptions("features"), known, _ranks(tables), _cuts(tables), spot
-    )
+    fifths = set(RFM) <= set(tables.types("features"))
+    cuts = current_cuts(tables.query) if fifths else None
+    return Predictor(row, tables.descriptions("features"), known, _ranks(tables), cuts, spot)
 
 
 def _ranks(tables: Tables) -> Ranks:
@@ -264,15 +265,6 @@ def _ranks(tables: Tables) -> Ranks:
         tuple(every["band"].ffill().bfill()),
         pd.Timestamp(found["as_of"].max()).date(),
     )
-
-
-def _cuts(tables: Tables) -> Cuts | None:
-    if not set(RFM) <= set(tables.types("features")):
-        return None
-    cut = ", ".join(f"quantile_cont({name}, {list(FIFTHS)}) AS {name}" for name in RFM)
-    latest = "as_of = (SELECT max(as_of) FROM features)"
-    found = tables.query(f"SELECT {cut} FROM features WHERE {latest}").iloc[0]
-    return Cuts(*[list(found[name]) for name in RFM])
 
 
 def _shown(value: Any) -> str:

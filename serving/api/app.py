@@ -225,15 +225,13 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
 
 
 def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) -> None:
-    known = _errors(400, 401, 403, 413, 422, 429, 503)
+    shared: dict[str, Any] = {
+        "tags": ["predictions"],
+        "dependencies": [_allowed(gate, PREDICT)],
+        "responses": _errors(400, 401, 403, 413, 422, 429, 503),
+    }
 
-    @app.post(
-        "/predict",
-        response_model=answers.OnePrediction,
-        tags=["predictions"],
-        dependencies=[_allowed(gate, PREDICT)],
-        responses=known,
-    )
+    @app.post("/predict", response_model=answers.OnePrediction, **shared)
     async def predict(request: Request, reasons: Reasons = True) -> Response:
         """Score one customer, from features or from orders. A feature may be missing or null."""
         predictor = champion.get()
@@ -252,13 +250,7 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
         champion.metrics.probabilities.observe([said.probability])
         return _json({"customer_id": who, **_model(predictor), **asdict(said)})
 
-    @app.post(
-        "/predict/batch",
-        response_model=answers.Predictions,
-        tags=["predictions"],
-        dependencies=[_allowed(gate, PREDICT)],
-        responses=known,
-    )
+    @app.post("/predict/batch", response_model=answers.Predictions, **shared)
     async def batch(request: Request, reasons: Reasons = False) -> Response:
         """Score many customers: `customers` (or `users`), rows of features, or `orders`."""
         predictor = champion.get()
@@ -269,13 +261,7 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
         found = [dict(zip(names, one, strict=True)) for one in zip(*said.values(), strict=True)]
         return _json({**_model(predictor), "predictions": found})
 
-    @app.post(
-        "/segment",
-        response_model=answers.Segmented,
-        tags=["predictions"],
-        dependencies=[_allowed(gate, PREDICT)],
-        responses=known,
-    )
+    @app.post("/segment", response_model=answers.Segmented, **shared)
     async def segment(request: Request) -> Response:
         """The segment of a customer by recency (days), frequency (orders) and monetary value."""
         sent = await _sent(request, limits.body)

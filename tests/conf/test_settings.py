@@ -1,5 +1,6 @@
 """Settings are strict: whatever is wrong is named, with what is allowed, before data is touched."""
 
+import json
 import re
 from pathlib import Path
 
@@ -182,3 +183,10 @@ def test_the_settings_of_a_run_can_be_its_environment_again(tmp_path: Path) -> N
     assert "gbt" not in of_run.training.models
     (tmp_path / "again.yml").write_text(as_environment(of_run.model_dump_json()))
     assert load_settings(str(tmp_path / "again.yml")) == of_run
+
+
+def test_settings_of_another_release_are_named() -> None:
+    of_run = load_settings("demo").model_dump(mode="json")
+    of_run["training"]["forests"] = 3
+    with pytest.raises(ConfigurationError, match=r"that run: .*\n.*training\.forests"):
+        as_environment(json.dumps(of_run))

@@ -6,20 +6,11 @@ import altair as alt
 import pandas as pd
 
 from conf.settings import Horizon
-from models.segments import FIFTHS, RFM, SEGMENTS, Cuts, segment_sql
+from models.segments import SEGMENTS, Cuts, segment_sql
 from serving.dashboard.figures import Query
 from serving.dashboard.figures import charts as c
 
 UNKNOWN = "unknown"
-
-
-def cuts(query: Query) -> Cuts:
-    """Where the fifths of the customers end, on the last date that has features."""
-    each = ", ".join(f"quantile_cont({name}, {list(FIFTHS)}) AS {name}" for name in RFM)
-    latest = query("SELECT max(as_of) AS as_of FROM features")["as_of"][0]
-    rows = query(f"SELECT {each} FROM features WHERE as_of = $as_of", {"as_of": latest})
-    known = (list(map(float, rows[name][0])) for name in RFM)
-    return Cuts(*known)
 
 
 def table(

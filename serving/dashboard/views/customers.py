@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from serving.cuts import current_cuts
 from serving.dashboard import looks, reading
 from serving.dashboard.figures import groups, models, people, scores
 
@@ -73,7 +74,7 @@ def _cells(customer: str, scored: dict[str, Any]) -> dict[str, str]:
         "Band": scored["band"],
     }
     if reading.exists("features"):
-        cuts, as_of = groups.cuts(reading.query), pd.Timestamp(scored["as_of"])
+        cuts, as_of = current_cuts(reading.query), pd.Timestamp(scored["as_of"])
         segment = groups.segment_of(reading.query, as_of, cuts, customer)
         cells["Segment"] = segment or groups.UNKNOWN
     if not reading.exists("lifetime_value"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from conf.errors import InputError
+from conf.errors import ConfigurationError, InputError
 from conf.settings import as_environment
 from serving.dashboard import looks, reading, work
 from serving.dashboard.api import Response, ask
@@ -81,8 +81,12 @@ def _train(lake: str) -> None:
         scores = st.checkbox("Score all customers afterwards", value=True)
         asked = st.form_submit_button("Retrain", type="primary", icon=":material/model_training:")
     if asked:
-        if before and environment == AS_BEFORE:
-            environment = work.keep(lake, "settings.yml", as_environment(before))
+        try:
+            if before and environment == AS_BEFORE:
+                environment = work.keep(lake, "settings.yml", as_environment(before))
+        except ConfigurationError as problem:
+            st.warning(f"Choose an environment, the champion is of another release: {problem}")
+            return
         where = ["--lake", lake, "--env", environment, *_horizon()]
         commands = [["train", *where]] + ([["score", *where]] if scores else [])
         _start("Retraining", commands)

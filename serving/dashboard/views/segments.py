@@ -5,6 +5,7 @@ import streamlit as st
 
 from conf.settings import Horizon
 from models.segments import SEGMENTS, Cuts, Segment
+from serving.cuts import current_cuts
 from serving.dashboard import looks, reading
 from serving.dashboard.figures import Query, groups, scores
 
@@ -18,7 +19,7 @@ def page() -> None:
     if not reading.exists("features"):
         looks.missing("features", "repurchase build-features", "Segments come")
         return
-    horizon, cuts = reading.horizon(), groups.cuts(reading.query)
+    horizon, cuts = reading.horizon(), current_cuts(reading.query)
     money = reading.exists("lifetime_value")
     rows = groups.table(reading.query, horizon, reading.as_of(), cuts, money=money)
     left, right = st.columns(2)

@@ -3,6 +3,7 @@
 import pytest
 
 from conf.settings import Horizon
+from serving.cuts import current_cuts
 from serving.dashboard.figures import groups, people
 from tests.serving.dashboard.lake import AS_OF, SENTENCE
 
@@ -50,7 +51,7 @@ def test_features_beside_the_median_customer(query):
 
 
 def test_segments_cover_everybody_and_their_lists_agree(query):
-    cuts = groups.cuts(query)
+    cuts = current_cuts(query)
     rows = groups.table(query, MONTH, AS_OF, cuts, money=True)
     assert rows["customers"].sum() == 40
     assert rows["share"].sum() == pytest.approx(1)
