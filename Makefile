@@ -41,7 +41,7 @@ test: setup lint  ## Lint, types, layers and all tests
 test-fast: setup  ## The tests that need no cluster and no real log
 	$(BIN)/python -m pytest $(TWO) -m "not slow and not nightly"
 
-test-nightly: setup  ## What takes long: every kind of model on every real log
+test-nightly: setup  ## What takes long: every kind of model on every real log, a retraining
 	$(BIN)/python -m pytest -m nightly
 
 lint: setup  ## Ruff, mypy and the layers

@@ -182,11 +182,13 @@ def _fitted(
     logged = _logged(rows[columns], as_logits=variant.logits)
     mean = logged.mean().fillna(0.0)
     spread = logged.fillna(mean).std().replace(0.0, np.inf)
+    low, high = logged.min(), logged.max()
     line = LogisticRegression(C=1 / (0.003 * len(rows)), max_iter=300)
     line.fit(((logged.fillna(mean) - mean) / spread).to_numpy(), label, sample_weight=weight)
 
     def said(other: pd.DataFrame) -> Floats:
-        numbers = _logged(other[columns], as_logits=variant.logits).fillna(mean)
+        beyond = _logged(other[columns], as_logits=variant.logits)
+        numbers = beyond.clip(low, high, axis=1).fillna(mean)
         return np.asarray(line.decision_function(((numbers - mean) / spread).to_numpy()))
 
     return said
