@@ -68,7 +68,7 @@ def main() -> None:
         table = _made_up(size)
         rows += [*_of_libraries(table), *_of_spark(spark, table)]
     rows += _scoring(spark, _made_up(50_000), given.scored)
-    given.output.write_text(_page(pd.DataFrame(rows)), encoding="utf-8")
+    given.output.write_text(_page(pd.DataFrame(rows), given.rows), encoding="utf-8")
 
 
 def _made_up(rows: int) -> pd.DataFrame:
@@ -250,11 +250,12 @@ def _in_spark(spark: SparkSession, table: pd.DataFrame) -> DataFrame:
     return spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False))
 
 
-def _page(rows: pd.DataFrame) -> str:
+def _page(rows: pd.DataFrame, sizes: list[int]) -> str:
     lines = [
         "# How long training and scoring take",
         "",
-        "Made by `python -m benchmarks.training` on 2 cores: a made-up table of 40 features, of "
+        f"Made by `python -m benchmarks.training --rows {' '.join(map(str, sizes))}` on 2 cores: a "
+        "made-up table of 40 features, of "
         "which two thirds train and one third judges; libraries have it in memory as one array, "
         "this project as a cached Spark table. Times are of one run on a shared machine: "
         "compare within a size.",
