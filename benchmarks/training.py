@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 
-from conf.settings import load_settings
+from conf.settings import TrainingSettings, load_settings
 from features.snapshots import Split
 from jobs.session import spark_session
 from models.blending import Member, blended
@@ -175,15 +175,16 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
                 return float(roc_auc_score(some["label"], some["probability"]))
 
             yield _timed(what, "repurchase", len(table), work)
-    for limit, said in (("null", "on all"), ("200_000", "as shipped, thinned to 200,000")):
-        yield _timed(
-            f"train, whole, {said}", "repurchase", len(table), partial(_whole, snapshots, limit)
-        )
+    shipped = load_settings("local").training
+    everything = shipped.model_copy(update={"max_snapshots": None})
+    thinned = f"as shipped, thinned to {shipped.max_snapshots:,}"
+    for said, whole in (("on all", everything), (thinned, shipped)):
+        once = partial(_whole, snapshots, whole)
+        yield _timed(f"train, whole, {said}", "repurchase", len(table), once)
 
 
-def _whole(snapshots: DataFrame, limit: str) -> float:
+def _whole(snapshots: DataFrame, settings: TrainingSettings) -> float:
     """Every shipped model and grid, baselines, calibration, the blend and the last fit."""
-    settings = load_settings("local", [f"training.max_snapshots={limit}"]).training
     found = train(snapshots, NAMES, (), SPLIT, settings, _said)
     won = next(one for one in found.evaluations if one.name == found.champion.name)
     return float(won.held_out["roc_auc"])

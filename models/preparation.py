@@ -69,9 +69,14 @@ def with_ranges(inputs: Inputs, snapshots: DataFrame) -> Inputs:
 
 
 def _ranges(names: Sequence[str], rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    lows = {n: [row[f"min_{n}"] for row in rows if row[f"min_{n}"] is not None] for n in names}
-    highs = {n: [row[f"max_{n}"] for row in rows if row[f"max_{n}"] is not None] for n in names}
-    return {n: (float(min(lows[n])), float(max(highs[n]))) for n in names if lows[n]}
+    found = {}
+    for name in names:
+        known = [(row[f"min_{name}"], row[f"max_{name}"]) for row in rows]
+        ends = [(float(low), float(high)) for low, high in known if low is not None]
+        if ends:
+            lows, highs = zip(*ends, strict=True)
+            found[name] = (min(lows), max(highs))
+    return found
 
 
 def _extremes(names: Sequence[str]) -> list[Column]:

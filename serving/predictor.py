@@ -243,8 +243,7 @@ def load_predictor(tables: Tables) -> Predictor:
     known = {n: t for n, t in tables.types("features").items() if n not in ("customer_id", "as_of")}
     row = {str(name): value for name, value in rows.iloc[0].items()}
     spot = Spot(tables, int(row["horizon_days"])) if tables.exists("customer_base") else None
-    fifths = set(RFM) <= set(tables.types("features"))
-    cuts = current_cuts(tables.query) if fifths else None
+    cuts = current_cuts(tables.query) if set(RFM) <= set(known) else None
     return Predictor(row, tables.descriptions("features"), known, _ranks(tables), cuts, spot)
 
 
