@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.probabilistic import GammaGamma, History, MbgNbd, Model
+from features.probabilistic import FEW, GammaGamma, History, MbgNbd, Model
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -48,13 +48,18 @@ class Predictions:
         return {**found, "expected_order_value": spend, "expected_value_12m": year * spend}
 
     def _of_histories(self, history: History, when: npt.NDArray[np.int64]) -> dict[str, Floats]:
-        """What does not depend on money. Many customers share a history, so that each is worked
-        out once.
+        """What does not depend on money. Many customers share a history, so that of many each is
+        worked out once.
         """
+        if len(when) <= FEW:
+            return self._of_each(history, when)
         one, of_row = _distinct([*vars(history).values(), when])
-        history = History(*[values[one] for values in vars(history).values()])
-        purchases, regular = (_of_rows(m, when[one]) for m in (self.purchases, self.regular))
-        found = {
+        found = self._of_each(History(*[v[one] for v in vars(history).values()]), when[one])
+        return {name: values[of_row] for name, values in found.items()}
+
+    def _of_each(self, history: History, when: npt.NDArray[np.int64]) -> dict[str, Floats]:
+        purchases, regular = (_of_rows(m, when) for m in (self.purchases, self.regular))
+        return {
             "alive_probability": purchases.p_alive(history),
             "order_probability": purchases.p_order(history, self.horizon_days),
             "order_probability_regular": regular.p_order(history, self.horizon_days),
@@ -63,7 +68,6 @@ class Predictions:
                 history, periods=MONTHS, period_days=MONTH_DAYS, discount=MONTHLY_DISCOUNT
             ),
         }
-        return {name: values[of_row] for name, values in found.items()}
 
 
 def _distinct(columns: Sequence[Any]) -> tuple[Places, Places]:

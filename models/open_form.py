@@ -5,14 +5,14 @@ a forest over these. Spark's workers explain scores with it, and whatever has nu
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.calibration import Calibration, calibration, chances, logits
-from models.trees import LEAF, Floats, Forest, forest, forest_as_dict
+from models.trees import Floats, Forest, forest, forest_as_dict
 
 OTHER = "(other)"
 # Columns of features by name: numbers with NaN where they are missing, or texts.
@@ -125,10 +125,6 @@ class OpenModel:
         """The calibrated probability of the mean of the members' logits."""
         return chances(self.calibration.of_logits(mean))
 
-    def lean(self) -> "OpenModel":
-        """The same model without the numbers that its trees never ask."""
-        return replace(self, members=tuple(map(_lean, self.members)))
-
     def as_dict(self) -> dict[str, Any]:
         """For JSON; `open_model` reads it."""
         return {
@@ -150,7 +146,15 @@ class Explainer:
         ]
         self._base = float(np.mean(self._bases))
         places = {name: place for place, name in enumerate(self.features)}
-        self._places = [[places[o.feature] for o in member.inputs] for member in model.members]
+        self._places = [
+            np.array([places[o.feature] for o in member.inputs]) for member in model.members
+        ]
+        # Of each member the first input of each feature, and the others, which are of texts.
+        self._first = [np.unique(of_inputs, return_index=True)[1] for of_inputs in self._places]
+        self._others = [
+            sorted(set(range(len(of_inputs))) - set(first.tolist()))
+            for of_inputs, first in zip(self._places, self._first, strict=True)
+        ]
 
     @property
     def average(self) -> float:
@@ -168,13 +172,20 @@ class Explainer:
         moved, logits = [], []
         for place, (member, rows) in enumerate(zip(self._model.members, read, strict=True)):
             total = member.sum.said(rows) if said is None else said[place]
-            of_features = np.zeros((len(self.features), rows.shape[1]))
-            np.add.at(of_features, self._places[place], member.sum.contributions(rows))
+            of_features = self._by_feature(place, member.sum.contributions(rows))
             moved.append(of_features * _secant(member.logits, total, self._means[place]))
             logits.append(member.logits(total))
         mean = np.mean(logits, axis=0)
         slope = _secant(self._model.of_logits, mean, self._base)
         return np.asarray(np.mean(moved, axis=0) * slope)
+
+    def _by_feature(self, member: int, of_inputs: Floats) -> Floats:
+        places, first = self._places[member], self._first[member]
+        found = np.zeros((len(self.features), of_inputs.shape[1]))
+        found[places[first]] = of_inputs[first]
+        for other in self._others[member]:
+            found[places[other]] += of_inputs[other]
+        return found
 
 
 def open_model(saved: dict[str, Any]) -> OpenModel:
@@ -210,20 +221,6 @@ def _member(saved: dict[str, Any]) -> OpenMember:
         saved["of_probability"],
         calibration(saved["calibration"]),
     )
-
-
-def _lean(member: OpenMember) -> OpenMember:
-    if isinstance(member.sum, Line):
-        return member
-    asked = {int(i) for tree in member.sum.trees for i in tree.input[tree.left != LEAF]}
-    # Which texts are others depends on those that are not.
-    kept = [k for k, one in enumerate(member.inputs) if k in asked or one.text is not None]
-    kept = kept or [0]
-    places = np.zeros(len(member.inputs), np.int64)
-    places[kept] = np.arange(len(kept))
-    trees = tuple(replace(tree, input=places[tree.input]) for tree in member.sum.trees)
-    inputs = tuple(member.inputs[k] for k in kept)
-    return replace(member, inputs=inputs, sum=Forest(trees, member.sum.bias))
 
 
 def _secant(curve: Callable[[Floats], Floats], x: Floats, base: float | Floats) -> Floats:

@@ -13,8 +13,9 @@ with d / 2 nodes is exact.
 Spark sends this module to the workers as it is.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,17 +51,6 @@ class Tree:
     right: Ints
     value: Floats
     cover: Floats
-
-    def paths(self) -> Iterator[tuple[int, list[tuple[int, bool]]]]:
-        """Each leaf, and the nodes on the way to it, with whether the way goes left there."""
-        waiting: list[tuple[int, list[tuple[int, bool]]]] = [(0, [])]
-        while waiting:
-            node, path = waiting.pop()
-            if self.left[node] == LEAF:
-                yield node, path
-            else:
-                waiting.append((int(self.right[node]), [*path, (node, False)]))
-                waiting.append((int(self.left[node]), [*path, (node, True)]))
 
     def values(self, rows: Floats) -> Floats:
         """What the tree says of rows, given as one array per input."""
@@ -214,7 +204,7 @@ class _Lookup:
         for place, fact in enumerate(self.facts):
             case += fact.met(answers).astype(np.intp) << place
         for number, contribution in zip(self.inputs, self.table, strict=True):
-            moved[number] += contribution[case]
+            moved[number] += contribution.take(case)
 
 
 @dataclass(frozen=True)
@@ -224,17 +214,20 @@ class _LongPath:
     facts: Sequence[_Asked]
     value: float
 
+    def contributions(self, answers: Bools) -> Floats:
+        """Those of rows with these answers, one array per fact."""
+        met = np.array([fact.met(answers) for fact in self.facts])
+        return self.value * _shapley(met, np.array([fact.share for fact in self.facts]))
+
     def add(self, answers: Bools, moved: Floats) -> None:
         """Add them to those of the rows with these answers."""
-        met = np.array([fact.met(answers) for fact in self.facts])
-        found = self.value * _shapley(met, np.array([fact.share for fact in self.facts]))
-        for fact, contribution in zip(self.facts, found, strict=True):
+        for fact, contribution in zip(self.facts, self.contributions(answers), strict=True):
             moved[fact.input] += contribution
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A tree made ready: its inner nodes, and what is to be added up."""
+    """A tree made ready: a node for each of its questions, and what is to be added up."""
 
     nodes: Ints
     lookups: Sequence[_Lookup | _LongPath]
@@ -320,36 +313,87 @@ def _starts(lengths: Sequence[int]) -> Ints:
     return np.cumsum([0, *lengths[:-1]], dtype=np.int64) if lengths else np.zeros(0, np.int64)
 
 
-def _part(tree: Tree) -> _Part:
-    nodes = np.flatnonzero(tree.left != LEAF)
-    leaves = [_leaf(tree, leaf, path, nodes) for leaf, path in tree.paths() if path]
-    if len(nodes) > MAX_ANSWERS:
-        return _Part(nodes, leaves)
-    # All the answers of a small tree number its cases, one lookup for all its leaves.
-    inputs = sorted(set(tree.input[nodes].tolist()))
-    moved = np.zeros((max(inputs, default=0) + 1, 2 ** len(nodes)))
-    for leaf in leaves:
-        leaf.add(_cases(len(nodes)), moved)
-    facts = [_Asked(int(tree.input[n]), ((place, True),), 1.0) for place, n in enumerate(nodes)]
-    return _Part(nodes, [_Lookup(facts, inputs, moved[inputs])])
+class _Asking:
+    """What a tree asks: its questions, each once however many nodes ask it."""
 
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        inner = np.flatnonzero(tree.left != LEAF)
+        questions = list(
+            zip(tree.input[inner].tolist(), tree.threshold[inner].tolist(), strict=True)
+        )
+        first = dict(zip(questions[::-1], inner[::-1], strict=True))
+        numbers = {asked: number for number, asked in enumerate(first)}
+        # The first node of each question, and of each node its question.
+        self.nodes = np.array(list(first.values()), np.int64)
+        self._question = {
+            int(node): numbers[asked] for node, asked in zip(inner, questions, strict=True)
+        }
+        # The questions of each node and of those below it, which come after it.
+        self._below: list[frozenset[int]] = [frozenset()] * len(tree.left)
+        for node, question in reversed(self._question.items()):
+            below = self._below[tree.left[node]] | self._below[tree.right[node]]
+            self._below[node] = below | {question}
 
-def _leaf(
-    tree: Tree, leaf: int, path: Sequence[tuple[int, bool]], nodes: Ints
-) -> _Lookup | _LongPath:
-    asked: dict[int, _Asked] = {}
-    for (node, goes_left), (below, _) in zip(path, [*path[1:], (leaf, True)], strict=True):
-        number = int(tree.input[node])
+    def lookups(
+        self, node: int = 0, asked: Mapping[int, _Asked] = MappingProxyType({})
+    ) -> Iterator[_Lookup | _LongPath]:
+        """What is to be added up for the leaves below a node to which the way has `asked`, by
+        input: one lookup if that and all that is asked below it number few enough cases.
+        """
+        if not asked and not self._below[node]:
+            return
+        if len(asked) + len(self._below[node]) <= MAX_ANSWERS:
+            yield self._lookup(node, asked)
+        elif self._tree.left[node] == LEAF:
+            yield _LongPath(list(asked.values()), float(self._tree.value[node]))
+        else:
+            for child, further in self._ways(node, asked, self._question[node]):
+                yield from self.lookups(child, further)
+
+    def _lookup(self, start: int, asked: Mapping[int, _Asked]) -> _Lookup:
+        """Its facts are what the way has asked of each input, and the answers below."""
+        below = sorted(self._below[start])
+        inputs = self._tree.input[self.nodes[below]].tolist()
+        facts = [
+            *asked.values(),
+            *(_Asked(i, ((q, True),), 1.0) for i, q in zip(inputs, below, strict=True)),
+        ]
+        places = {question: len(asked) + number for number, question in enumerate(below)}
+        # What the way to each leaf asks, in facts of the lookup.
+        before = [replace(a, answers=((k, True),)) for k, a in enumerate(asked.values())]
+        waiting = [(start, dict(zip(asked, before, strict=True)))]
+        moves = dict.fromkeys([fact.input for fact in facts])
+        cases, rows = _cases(len(facts)), {number: row for row, number in enumerate(moves)}
+        table = np.zeros((len(rows), cases.shape[1]))
+        while waiting:
+            node, known = waiting.pop()
+            if self._tree.left[node] == LEAF:
+                leaf = _LongPath(list(known.values()), float(self._tree.value[node]))
+                found = leaf.contributions(cases)
+                for fact, moved in zip(leaf.facts, found, strict=True):
+                    table[rows[fact.input]] += moved
+            else:
+                waiting += self._ways(node, known, places[self._question[node]])
+        return _Lookup(facts, list(rows), table)
+
+    def _ways(
+        self, node: int, asked: Mapping[int, _Asked], answer: int
+    ) -> list[tuple[int, dict[int, _Asked]]]:
+        """The nodes right below, and what the ways to them have asked."""
+        number, cover = int(self._tree.input[node]), self._tree.cover
         before = asked.get(number, _Asked(number, (), 1.0))
-        answer = (int(np.searchsorted(nodes, node)), goes_left)
-        share = before.share * max(float(tree.cover[below] / tree.cover[node]), LEAST_SHARE)
-        asked[number] = _Asked(number, (*before.answers, answer), share)
-    facts, value = list(asked.values()), float(tree.value[leaf])
-    if len(facts) > MAX_ANSWERS:
-        return _LongPath(facts, value)
-    shares = np.array([fact.share for fact in facts])
-    table = value * _shapley(_cases(len(facts)), shares)
-    return _Lookup(facts, [fact.input for fact in facts], table)
+        ways = []
+        for child, goes_left in ((self._tree.left[node], True), (self._tree.right[node], False)):
+            share = before.share * max(float(cover[child] / cover[node]), LEAST_SHARE)
+            now = _Asked(number, (*before.answers, (answer, goes_left)), share)
+            ways.append((int(child), {**asked, number: now}))
+        return ways
+
+
+def _part(tree: Tree) -> _Part:
+    asking = _Asking(tree)
+    return _Part(asking.nodes, list(asking.lookups()))
 
 
 def _cases(facts: int) -> Bools:

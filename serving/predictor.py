@@ -14,7 +14,7 @@ import pandas as pd
 
 from conf.errors import InputError
 from models.explanations import COUNT, plain
-from models.onnx_form import NUMBERS, PROBABILITY, READ, SAID, TEXTS, columns, onnx_model
+from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
 from models.open_form import Explainer, OpenModel, largest, open_model
 from models.segments import RFM, Cuts, segments
 from serving.cuts import current_cuts
@@ -89,7 +89,7 @@ class Predictor:
         self.name, self.version = str(row["model_name"]), str(row["model_version"])
         self.threshold, self.horizon_days = float(row["threshold"]), int(row["horizon_days"])
         self.trained_for, self.row = row["trained_for"], row
-        model = open_model(json.loads(row["open_form"])).lean()
+        model = open_model(json.loads(row["open_form"]))
         self.features = model.features
         self._read = frozenset(self.features)
         self.descriptions = {name: plain(text) for name, text in known.items()}
@@ -102,7 +102,9 @@ class Predictor:
     def _ready(self, model: OpenModel) -> None:
         self._numbers, self._texts = columns(model)
         self._explainer = Explainer(model)
-        self._parts = [f"{k}{n}" for n in range(len(model.members)) for k in (READ, SAID)]
+        self._reads = reads(model)
+        said = [f"{SAID}{place}" for place in range(len(model.members))]
+        self._parts = [*dict.fromkeys(self._reads), *said]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(self.onnx, options)
@@ -203,8 +205,10 @@ class Predictor:
     def _reasons(
         self, parts: Sequence[Floats], known: Mapping[str, npt.NDArray[Any]]
     ) -> list[list[Reason]]:
-        read = [np.ascontiguousarray(part.T) for part in parts[::2]]
-        moved = self._explainer.contributions(read, parts[1::2])
+        found = dict(zip(self._parts, parts, strict=True))
+        read = {name: np.ascontiguousarray(found[name].T) for name in set(self._reads)}
+        said = parts[len(read) :]
+        moved = self._explainer.contributions([read[name] for name in self._reads], said)
         places, most = largest(moved, min(COUNT, len(self.features)))
         return [
             [
@@ -270,6 +274,8 @@ def _shown(value: Any) -> str:
     """The value as people write it."""
     if value is None or isinstance(value, str):
         return value or "none"
+    if value == int(value):
+        return str(int(value))
     # Halves up, as Spark rounds.
     rounded = Decimal(repr(float(value))).quantize(CENT, ROUND_HALF_UP)
     return str(int(rounded)) if rounded == int(rounded) else str(rounded).rstrip("0")

@@ -21,11 +21,10 @@ from models.boosting import OF_CATBOOST, OF_LIGHTGBM, OF_XGBOOST
 from models.calibration import Beta, Isotonic, Platt
 from models.candidates import CANDIDATES
 from models.explanations import plain, with_reasons
-from models.onnx_form import NUMBERS, PROBABILITY, READ, SAID, TEXTS, columns, onnx_model
+from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
 from models.open_form import Explainer, OpenModel, open_model
 from models.opening import opened
 from models.preparation import VECTOR, Inputs, for_trees
-from models.trees import LEAF, Forest
 
 AS_OF = date(2024, 6, 1)
 INPUTS = Inputs(
@@ -152,31 +151,18 @@ def test_the_open_form_says_what_spark_says(snapshots, pair):
 def test_the_onnx_graph_says_what_spark_says(snapshots, pair):
     of, model = pair
     rows = _by_spark(snapshots, of, model)
-    for known in (model, model.lean()):
-        numbers, texts = columns(known)
-        feed = {NUMBERS: rows[numbers].to_numpy(float)}
-        if texts:
-            feed[TEXTS] = rows[texts].fillna("").to_numpy(object)
-        session = onnxruntime.InferenceSession(onnx_model(known))
-        names = [f"{kind}{k}" for k in range(len(known.members)) for kind in (READ, SAID)]
-        found, *parts = session.run([PROBABILITY, *names], feed)
-        assert found == pytest.approx(rows["probability"].to_numpy(), abs=1e-12)
-        for member, read, said_ in zip(known.members, parts[::2], parts[1::2], strict=True):
-            expected = member.read(_columns(rows))
-            assert np.abs(read.T - expected).max() < 1e-12
-            assert said_ == pytest.approx(member.sum.said(expected), abs=1e-9)
-
-
-def test_a_lean_model_reads_less_and_says_the_same(snapshots, pair):
-    of, model = pair
-    rows = _by_spark(snapshots, of, model)
-    for whole, lean in zip(model.members, model.lean().members, strict=True):
-        assert set(lean.inputs) <= set(whole.inputs)
-        if isinstance(lean.sum, Forest):
-            asked = {int(i) for t in lean.sum.trees for i in t.input[t.left != LEAF]}
-            assert all(k in asked for k, one in enumerate(lean.inputs) if one.text is None)
-    found = model.lean().probability(_columns(rows))
-    assert found == pytest.approx(rows["probability"].to_numpy(), abs=1e-12)
+    numbers, texts = columns(model)
+    feed = {NUMBERS: rows[numbers].to_numpy(float)}
+    if texts:
+        feed[TEXTS] = rows[texts].fillna("").to_numpy(object)
+    session = onnxruntime.InferenceSession(onnx_model(model))
+    outputs = [one.name for one in session.get_outputs()]
+    found = dict(zip(outputs, session.run(outputs, feed), strict=True))
+    assert found[PROBABILITY] == pytest.approx(rows["probability"].to_numpy(), abs=1e-12)
+    for place, (member, read) in enumerate(zip(model.members, reads(model), strict=True)):
+        expected = member.read(_columns(rows))
+        assert np.abs(found[read].T - expected).max() < 1e-12
+        assert found[f"{SAID}{place}"] == pytest.approx(member.sum.said(expected), abs=1e-9)
 
 
 def test_contributions_add_up_to_the_probability(snapshots, pair):

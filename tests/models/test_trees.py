@@ -1,5 +1,7 @@
 """What trees say and why, beside scikit-learn's trees and the package shap."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import shap
@@ -55,9 +57,61 @@ def test_contributions_are_those_of_shap(rows, depth):
 
 def test_long_paths_are_there_to_be_tried(rows):
     ours = _ours(_fitted(rows, MAX_ANSWERS + 4))
-    tree = ours.trees[0]
-    asked = [len({int(tree.input[node]) for node, _ in path}) for _, path in tree.paths()]
-    assert max(asked) > MAX_ANSWERS
+    assert max(map(len, _inputs_asked(ours.trees[0], 0, frozenset()))) > MAX_ANSWERS
+
+
+def _inputs_asked(tree, node, so_far):
+    if tree.left[node] == LEAF:
+        return [so_far]
+    further = so_far | {int(tree.input[node])}
+    children = tree.left[node], tree.right[node]
+    return [asked for child in children for asked in _inputs_asked(tree, child, further)]
+
+
+# Of few levels all cases fit one table; of many each way down has its own.
+@pytest.mark.parametrize("levels", [4, MAX_ANSWERS + 2])
+def test_questions_that_many_nodes_ask_are_told_from_each_other(levels):
+    tree = _one_question_a_level(levels)
+    rows = np.random.default_rng(6).uniform(size=(4, 6))
+    found = Forest((tree,)).contributions(rows)
+    expected = [_shapley(tree, row) for row in rows.T]
+    assert pytest.approx(np.array(expected), abs=1e-12) == found.T
+
+
+def _one_question_a_level(levels) -> Tree:
+    """A tree as CatBoost grows it, whose levels ask four inputs in turn, and one question twice."""
+    rng = np.random.default_rng(7)
+    asked = rng.uniform(size=levels)
+    asked[-1] = asked[-5] if levels > 4 else asked[-1]
+    inner, nodes = 2**levels - 1, 2 ** (levels + 1) - 1
+    level = np.log2(np.arange(1, nodes + 1)).astype(int).clip(max=levels - 1)
+    left = np.where(np.arange(nodes) < inner, 2 * np.arange(nodes) + 1, LEAF)
+    right = np.where(left == LEAF, LEAF, left + 1)
+    cover = np.ones(nodes)
+    cover[inner:] = rng.integers(1, 50, nodes - inner)
+    for node in reversed(range(inner)):
+        cover[node] = cover[left[node]] + cover[right[node]]
+    return Tree(level % 4, asked[level], left, right, rng.normal(size=nodes), cover)
+
+
+def _shapley(tree, row) -> list[float]:
+    """By its definition: what an input adds, over all orders in which inputs become known."""
+
+    def expected(known, node=0):
+        if tree.left[node] == LEAF:
+            return tree.value[node]
+        children = tree.left[node], tree.right[node]
+        if tree.input[node] in known:
+            below = row[tree.input[node]] <= tree.threshold[node]
+            return expected(known, children[0] if below else children[1])
+        return sum(tree.cover[c] * expected(known, c) for c in children) / tree.cover[node]
+
+    added = np.zeros(len(row))
+    orders = list(permutations(range(len(row))))
+    for order in orders:
+        for place, one in enumerate(order):
+            added[one] += expected(order[: place + 1]) - expected(order[:place])
+    return list(added / len(orders))
 
 
 @pytest.mark.parametrize("depth", [2, 4, MAX_ANSWERS + 4])
