@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from models.explanations import COUNT, plain
 from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
 from models.open_form import Explainer, OpenModel, largest, open_model
 from models.segments import RFM, Cuts, segments
+from models.trees import FEW
 from serving.cuts import current_cuts
 from serving.requests import Names
 from serving.spot import Spot
@@ -101,7 +104,7 @@ class Predictor:
 
     def _ready(self, model: OpenModel) -> None:
         self._numbers, self._texts = columns(model)
-        self._explainer = Explainer(model)
+        self._explainer, self._turn = Explainer(model), Lock()
         self._reads = reads(model)
         said = [f"{SAID}{place}" for place in range(len(model.members))]
         self._parts = [*dict.fromkeys(self._reads), *said]
@@ -208,7 +211,10 @@ class Predictor:
         found = dict(zip(self._parts, parts, strict=True))
         read = {name: np.ascontiguousarray(found[name].T) for name in set(self._reads)}
         said = parts[len(read) :]
-        moved = self._explainer.contributions([read[name] for name in self._reads], said)
+        # Of many rows one batch at a time: threads that take turns at each small step of numpy's
+        # are slower than one after another. Few rows need not wait.
+        with self._turn if len(said[0]) > FEW else nullcontext():
+            moved = self._explainer.contributions([read[name] for name in self._reads], said)
         places, most = largest(moved, min(COUNT, len(self.features)))
         return [
             [
