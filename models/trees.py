@@ -208,8 +208,8 @@ class _Lookup:
 
 
 @dataclass(frozen=True)
-class _LongPath:
-    """The contributions of a leaf whose path asks more inputs than a table has room for."""
+class _Leaf:
+    """A leaf, and what the way to it asks of each input."""
 
     facts: Sequence[_Asked]
     value: float
@@ -230,7 +230,7 @@ class _Part:
     """A tree made ready: a node for each of its questions, and what is to be added up."""
 
     nodes: Ints
-    lookups: Sequence[_Lookup | _LongPath]
+    lookups: Sequence[_Lookup | _Leaf]
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class _SideBySide:
     entry_starts: Ints
     entry_lookup: Ints
     entry_input: Ints
-    long: tuple[tuple[int, int, _LongPath], ...]
+    long: tuple[tuple[int, int, _Leaf], ...]
 
     def contributions(self, row: Floats) -> Floats:
         """Each input's Shapley value for a row."""
@@ -303,7 +303,7 @@ def _side_by_side(trees: Sequence[Tree], parts: Sequence[_Part]) -> _SideBySide:
             (int(begin), int(end), lookup)
             for begin, end, part in zip(begins, ends, parts, strict=True)
             for lookup in part.lookups
-            if isinstance(lookup, _LongPath)
+            if isinstance(lookup, _Leaf)
         ),
     )
 
@@ -337,7 +337,7 @@ class _Asking:
 
     def lookups(
         self, node: int = 0, asked: Mapping[int, _Asked] = MappingProxyType({})
-    ) -> Iterator[_Lookup | _LongPath]:
+    ) -> Iterator[_Lookup | _Leaf]:
         """What is to be added up for the leaves below a node to which the way has `asked`, by
         input: one lookup if that and all that is asked below it number few enough cases.
         """
@@ -346,7 +346,8 @@ class _Asking:
         if len(asked) + len(self._below[node]) <= MAX_ANSWERS:
             yield self._lookup(node, asked)
         elif self._tree.left[node] == LEAF:
-            yield _LongPath(list(asked.values()), float(self._tree.value[node]))
+            # More inputs than a table has room for.
+            yield _Leaf(list(asked.values()), float(self._tree.value[node]))
         else:
             for child, further in self._ways(node, asked, self._question[node]):
                 yield from self.lookups(child, further)
@@ -369,7 +370,7 @@ class _Asking:
         while waiting:
             node, known = waiting.pop()
             if self._tree.left[node] == LEAF:
-                leaf = _LongPath(list(known.values()), float(self._tree.value[node]))
+                leaf = _Leaf(list(known.values()), float(self._tree.value[node]))
                 found = leaf.contributions(cases)
                 for fact, moved in zip(leaf.facts, found, strict=True):
                     table[rows[fact.input]] += moved

@@ -1,5 +1,6 @@
-"""The buttons of the page Operations, pressed in a browser, with the real job behind them."""
+"""The dashboard in a browser on tables of the real job, and with the job behind its buttons."""
 
+import csv
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,6 +30,35 @@ def two_models(
     folder = Path(shutil.copytree(undisturbed, tmp_path_factory.mktemp("retrained") / "lake"))
     run_in(folder, small_log, EARLIER)
     return folder
+
+
+def test_orders_are_scored_and_come_back_whole(
+    two_models: Path, browser: Browser, tmp_path: Path
+) -> None:
+    with dashboard(two_models, tmp_path) as address:
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{address}/upload")
+        page.get_by_text("Orders: one row each").click(timeout=60_000)
+        page.get_by_text("Template and example files").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download the example").click()
+        example = tmp_path / "orders.csv"
+        download.value.save_as(example)
+        header, first, *_ = example.read_text().splitlines()
+        wrong = dict(zip(header.split(","), first.split(","), strict=True))
+        with example.open("a") as file:
+            file.write(",".join((wrong | {"ordered_at": "yesterday"}).values()) + "\n")
+        page.locator('input[type="file"]').set_input_files(example)
+        expect(page.get_by_text("rows could not be scored")).to_be_visible(timeout=60_000)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download the scored CSV").click()
+        with Path(download.value.path()).open(encoding="utf-8", newline="") as scored:
+            rows = list(csv.DictReader(scored))
+    assert len(rows) == len(example.read_text().splitlines()) - 1
+    assert rows[-1]["error"].startswith("ordered_at must be a day")
+    assert not any(row["error"] for row in rows[:-1])
+    assert len({row["customer_id"] for row in rows}) == 100
+    assert all(0 < float(row["probability"]) < 1 for row in rows[:-1])
 
 
 def test_it_trains_scores_and_rolls_back(
