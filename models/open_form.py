@@ -139,12 +139,9 @@ class Explainer:
     def __init__(self, model: OpenModel) -> None:
         self.features = model.features
         self._model = model
-        self._means = [member.sum.mean() for member in model.members]
-        self._bases = [
-            float(member.logits(np.array(mean)))
-            for member, mean in zip(model.members, self._means, strict=True)
-        ]
-        self._base = float(np.mean(self._bases))
+        self._of_members = [_Curve.around(m.logits, m.sum.mean()) for m in model.members]
+        base = float(np.mean([curve.height for curve in self._of_members]))
+        self._of_all = _Curve.around(model.of_logits, base)
         places = {name: place for place, name in enumerate(self.features)}
         self._places = [
             np.array([places[o.feature] for o in member.inputs]) for member in model.members
@@ -159,7 +156,7 @@ class Explainer:
     @property
     def average(self) -> float:
         """The probability of the average training snapshot, which features move."""
-        return float(self._model.of_logits(np.array(self._base)))
+        return self._of_all.height
 
     def contributions(self, read: Sequence[Floats], said: Sequence[Floats] | None = None) -> Floats:
         """For each of `features` and each row how far it moved the probability from the average;
@@ -172,12 +169,13 @@ class Explainer:
         moved, logits = [], []
         for place, (member, rows) in enumerate(zip(self._model.members, read, strict=True)):
             total = member.sum.said(rows) if said is None else said[place]
+            logit = member.logits(total)
             of_features = self._by_feature(place, member.sum.contributions(rows))
-            moved.append(of_features * _secant(member.logits, total, self._means[place]))
-            logits.append(member.logits(total))
+            moved.append(of_features * self._of_members[place].slopes(total, logit))
+            logits.append(logit)
         mean = np.mean(logits, axis=0)
-        slope = _secant(self._model.of_logits, mean, self._base)
-        return np.asarray(np.mean(moved, axis=0) * slope)
+        slopes = self._of_all.slopes(mean, self._model.of_logits(mean))
+        return np.asarray(np.mean(moved, axis=0) * slopes)
 
     def _by_feature(self, member: int, of_inputs: Floats) -> Floats:
         places, first = self._places[member], self._first[member]
@@ -223,12 +221,27 @@ def _member(saved: dict[str, Any]) -> OpenMember:
     )
 
 
-def _secant(curve: Callable[[Floats], Floats], x: Floats, base: float | Floats) -> Floats:
-    """The slope of the curve's chord from `base` to each x: what was added up before the curve,
-    times it, adds up to the difference after it.
-    """
-    apart = np.where(np.abs(x - base) < NEAR, base + NEAR, x)
-    return np.asarray((curve(apart) - curve(np.asarray(base))) / (apart - base))
+@dataclass(frozen=True)
+class _Curve:
+    """A curve around a base, where it has this height, and this slope for a short way."""
+
+    base: float
+    height: float
+    slope: float
+
+    @classmethod
+    def around(cls, curve: Callable[[Floats], Floats], base: float) -> "_Curve":
+        height, near = curve(np.array([base, base + NEAR])).tolist()
+        return cls(base, height, (near - height) / NEAR)
+
+    def slopes(self, x: Floats, heights: Floats) -> Floats:
+        """The slope of the chord from the base to each x, where the curve has these heights: what
+        was added up before the curve, times it, adds up to the difference after it.
+        """
+        apart = x - self.base
+        is_near = np.abs(apart) < NEAR
+        slopes = (heights - self.height) / np.where(is_near, NEAR, apart)
+        return np.asarray(np.where(is_near, self.slope, slopes))
 
 
 def largest(contributions: Floats, count: int) -> tuple[npt.NDArray[np.int64], Floats]:

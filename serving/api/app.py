@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -250,7 +250,7 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
         else:
             who, said = _who(sent), predictor.predict([sent], reasons)[0]
         champion.metrics.probabilities.observe([said.probability])
-        return _json({"customer_id": who, **_model(predictor), **asdict(said)})
+        return _json({"customer_id": who, **_model(predictor), **vars(said)})
 
     @app.post("/predict/batch", response_model=answers.Predictions, **shared)
     async def batch(request: Request, reasons: Reasons = False) -> Response:
