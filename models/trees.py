@@ -239,7 +239,8 @@ class _SideBySide:
     tree does.
 
     Facts are of answers from `fact_starts` on, lookups of facts from `lookup_starts` on. Each
-    entry is a row of a lookup's table: where that begins in `table`, and the input that it moves.
+    entry is an input that a lookup moves: where that of its first case is in `table`, from which
+    `bits` tell how far its case lies.
     """
 
     input: Ints
@@ -281,22 +282,24 @@ def _side_by_side(trees: Sequence[Tree], parts: Sequence[_Part]) -> _SideBySide:
     facts = [(begin, fact) for begin, lookup in lookups for fact in lookup.facts]
     answers = [(begin + place, wanted) for begin, fact in facts for place, wanted in fact.answers]
     entries = [
-        (number, row, 2 ** len(lookup.facts), input_)
+        (number, row, input_)
         for number, (_, lookup) in enumerate(lookups)
         for row, input_ in enumerate(lookup.inputs)
     ]
     starts = _starts([lookup.table.size for _, lookup in lookups])
-    tables = [lookup.table.ravel() for _, lookup in lookups]
+    # What a case moves lies side by side, so that it comes from memory at once.
+    tables = [lookup.table.T.ravel() for _, lookup in lookups]
+    bits = [len(one.inputs) << k for _, one in lookups for k in range(len(one.facts))]
     return _SideBySide(
         np.concatenate([t.input[p.nodes] for t, p in zip(trees, parts, strict=True)]),
         np.concatenate([t.threshold[p.nodes] for t, p in zip(trees, parts, strict=True)]),
         np.array([place for place, _ in answers], np.int64),
         np.array([wanted for _, wanted in answers], np.bool_),
         _starts([len(fact.answers) for _, fact in facts]),
-        np.array([1 << k for _, lookup in lookups for k in range(len(lookup.facts))], np.int64),
+        np.array(bits, np.int64),
         _starts([len(lookup.facts) for _, lookup in lookups]),
         np.concatenate(tables) if tables else np.zeros(0),
-        np.array([starts[number] + row * cases for number, row, cases, _ in entries], np.int64),
+        np.array([starts[number] + row for number, row, _ in entries], np.int64),
         np.array([number for number, *_ in entries], np.int64),
         np.array([input_ for *_, input_ in entries], np.int64),
         tuple(
