@@ -40,7 +40,7 @@ def learned(
 ) -> Learned:
     """The labelled snapshots of two dates of a real log."""
     folder = tmp_path_factory.mktemp("parity")
-    settings = load_settings("local", ["snapshots.count=2"])
+    settings = load_settings("local", ["snapshots.count=2", "snapshots.step_days=30"])
     job = Job(spark, Lake(spark, str(folder / "lake")), settings)
     ingest(job, load_source(request.param), real_log[request.param])
     span = log_span(job, None)
