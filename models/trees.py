@@ -15,7 +15,6 @@ Spark sends this module to the workers as it is.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -338,9 +337,7 @@ class _Asking:
             below = self._below[tree.left[node]] | self._below[tree.right[node]]
             self._below[node] = below | {question}
 
-    def lookups(
-        self, node: int = 0, asked: Mapping[int, _Asked] = MappingProxyType({})
-    ) -> Iterator[_Lookup | _Leaf]:
+    def lookups(self, node: int, asked: Mapping[int, _Asked]) -> Iterator[_Lookup | _Leaf]:
         """What is to be added up for the leaves below a node to which the way has `asked`, by
         input: one lookup if that and all that is asked below it number few enough cases.
         """
@@ -397,7 +394,7 @@ class _Asking:
 
 def _part(tree: Tree) -> _Part:
     asking = _Asking(tree)
-    return _Part(asking.nodes, list(asking.lookups()))
+    return _Part(asking.nodes, list(asking.lookups(0, {})))
 
 
 def _cases(facts: int) -> Bools:

@@ -77,7 +77,9 @@ class Champion:
             return
         self.now, self._versions = found, versions
         self.metrics.champion(found.name, found.version)
-        # What is loaded stays: looking for garbage in it would stop requests for 0.1 s.
+        # What is loaded stays: looking for garbage in it would stop requests for 0.1 s. What the
+        # champion before has left goes.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
         log.info("champion", name=found.name, version=found.version)
