@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.probabilistic import FEW, GammaGamma, History, MbgNbd, Model
+from features.probabilistic import FEW, GammaGamma, History, MbgNbd, Model, discounted_ends
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -19,7 +19,7 @@ Kind = TypeVar("Kind", bound=Model)
 # The aggregates that predictions are made of.
 READ = frozenset(("active_days_lifetime", "revenue_cents_lifetime", "first_day", "last_day"))
 # Of the value of a year: months of equal length, and the discount of each.
-MONTHS, MONTH_DAYS, MONTHLY_DISCOUNT = 12, 365 / 12, 0.01
+YEAR: dict[str, Any] = {"periods": 12, "period_days": 365 / 12, "discount": 0.01}
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Predictions:
 
     def _of_each(self, history: History, when: npt.NDArray[np.int64]) -> dict[str, Floats]:
         purchases, regular = (_of_rows(m, when) for m in (self.purchases, self.regular))
+        alive = purchases.p_alive(history)
+        within, year = [(self.horizon_days, 1.0)], discounted_ends(**YEAR)
         return {
-            "alive_probability": purchases.p_alive(history),
-            "order_probability": purchases.p_order(history, self.horizon_days),
+            "alive_probability": alive,
+            "order_probability": alive * purchases.p_order_if_alive(history, self.horizon_days),
             "order_probability_regular": regular.p_order(history, self.horizon_days),
-            "expected_orders": purchases.expected_orders(history, self.horizon_days),
-            "discounted_orders": purchases.discounted_orders(
-                history, periods=MONTHS, period_days=MONTH_DAYS, discount=MONTHLY_DISCOUNT
-            ),
+            "expected_orders": alive * purchases.orders_if_alive(history, within),
+            "discounted_orders": alive * purchases.orders_if_alive(history, year),
         }
 
 

@@ -78,10 +78,12 @@ class Model:
         return cls(**{name: F.col(prefix + name) for name in cls.parameters()}, **fixed)
 
     def _functions(self, *values: Value) -> Any:
-        operands = [*vars(self).values(), *values]
-        if any(isinstance(v, Column) for v in operands):
-            return _OnColumns
-        rows = max((len(v) for v in operands if isinstance(v, np.ndarray) and v.ndim), default=0)
+        rows = 0
+        for value in (*vars(self).values(), *values):
+            if isinstance(value, np.ndarray):
+                rows = max(rows, value.size if value.ndim else 0)
+            elif isinstance(value, Column):
+                return _OnColumns
         return _OnFewRows if 0 < rows <= FEW else _OnArrays
 
 
@@ -96,11 +98,15 @@ class PurchaseModel(Model):
 
     def p_order(self, history: History, days: float) -> Value:
         """The probability of at least one order in the `days` days from `as_of`."""
-        return self.p_alive(history) * (1 - self._p_silence(history, days))
+        return self.p_alive(history) * self.p_order_if_alive(history, days)
+
+    def p_order_if_alive(self, history: History, days: float) -> Value:
+        """The same of a customer who is alive at `as_of`."""
+        return 1 - self._p_silence(history, days)
 
     def expected_orders(self, history: History, days: float) -> Value:
         """How many of the `days` days from `as_of` are expected to have an order."""
-        return self.p_alive(history) * self._orders(history, [(days, 1.0)])
+        return self.p_alive(history) * self.orders_if_alive(history, [(days, 1.0)])
 
     def discounted_orders(
         self, history: History, *, periods: int, period_days: float, discount: float
@@ -110,12 +116,14 @@ class PurchaseModel(Model):
 
         Times the expected spend on such a day, this is the value of the customer over that time.
         """
-        factors = [(1 + discount) ** -n for n in range(1, periods + 1)]
-        ends = [
-            (period_days * n, factor - later)
-            for n, (factor, later) in enumerate(pairwise([*factors, 0.0]), 1)
-        ]
-        return self.p_alive(history) * self._orders(history, ends)
+        ends = discounted_ends(periods=periods, period_days=period_days, discount=discount)
+        return self.p_alive(history) * self.orders_if_alive(history, ends)
+
+    @abstractmethod
+    def orders_if_alive(self, history: History, ends: Sequence[tuple[float, float]]) -> Value:
+        """The days with an order expected of a customer who is alive at `as_of`: up to each end, in
+        days, times the factor of that end, summed.
+        """
 
     @abstractmethod
     def _alive_and_gone(self, history: History) -> tuple[Value, Value]:
@@ -126,12 +134,6 @@ class PurchaseModel(Model):
     @abstractmethod
     def _p_silence(self, history: History, days: float) -> Value:
         """The probability of no order in these days, of a customer who is alive at `as_of`."""
-
-    @abstractmethod
-    def _orders(self, history: History, ends: Sequence[tuple[float, float]]) -> Value:
-        """The orders expected of a customer who is alive at `as_of`: up to each end, in days, times
-        the factor of that end, summed.
-        """
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class BetaGeometric(PurchaseModel):
         longer = fn.exp(-self._shape(history) * fn.log1p(days / (self.alpha + history.tenure)))
         return longer * sum(self._steps(history, days)) / sum(self._steps(history, 0))
 
-    def _orders(self, history: History, ends: Sequence[tuple[float, float]]) -> Value:
+    def orders_if_alive(self, history: History, ends: Sequence[tuple[float, float]]) -> Value:
         """E[(1 - E[(1 - p)^n]) / p], n being the orders of a customer who never drops out.
 
         It is equation 10 of Fader, Hardie and Lee (2005) as an integral over p, without gamma and
@@ -174,10 +176,10 @@ class BetaGeometric(PurchaseModel):
         fn = self._functions(*vars(history).values())
 
         def until_dropout(p: Value, shape: Value, known: Value, *steps: Value) -> Value:
-            dropped = [
-                factor * self._p_dropped(fn, steps, shape, p, days / known) for days, factor in ends
-            ]
-            return sum(dropped) / p
+            def dropped(days: float, factor: float) -> Value:
+                return factor * self._p_dropped(fn, steps, shape, p, days / known)
+
+            return fn.total(ends, dropped, p, known) / p
 
         b = self.b + history.repeats + self.after_first
         given = [self._shape(history), self.alpha + history.tenure, *self._steps(history, 0)]
@@ -190,6 +192,8 @@ class BetaGeometric(PurchaseModel):
         """The weights of 0 to k - 1 steps from the last order to `days` days after `as_of`, of a
         customer who is silent until then.
         """
+        if self.k == 1:
+            return [1.0]
         since = history.tenure - history.first_to_last + days
         share, shape = since / (self.alpha + history.tenure + days), self._shape(history)
         weights: list[Value] = [1.0]
@@ -270,7 +274,7 @@ class ParetoNbd(PurchaseModel):
     def _p_silence(self, history: History, days: float) -> Value:
         return sum(self._silent_from(history.tenure, days, history.repeats))
 
-    def _orders(self, history: History, ends: Sequence[tuple[float, float]]) -> Value:
+    def orders_if_alive(self, history: History, ends: Sequence[tuple[float, float]]) -> Value:
         """Equation 41 of Fader and Hardie (2005), without P(alive)."""
         fn = self._functions(*vars(history).values())
         known = self.beta + history.tenure
@@ -334,6 +338,19 @@ class GammaGamma(Model):
         return self.p * spent / (self.p * order_days + self.q - 1)
 
 
+def discounted_ends(
+    *, periods: int, period_days: float, discount: float
+) -> list[tuple[float, float]]:
+    """The ends of so many periods of so many days, with factors by which an order in the n-th is
+    divided by (1 + discount)^n.
+    """
+    factors = [(1 + discount) ** -n for n in range(1, periods + 1)]
+    return [
+        (period_days * n, factor - later)
+        for n, (factor, later) in enumerate(pairwise([*factors, 0.0]), 1)
+    ]
+
+
 def _mean_over_beta(
     fn: Any, a: Value, b: Value, f: Callable[..., Value], given: Sequence[Value]
 ) -> Value:
@@ -381,6 +398,11 @@ class _OnArrays:
         return f(*values)
 
     @staticmethod
+    def total(terms: Nodes, f: Callable[..., Value], *_: Value) -> Value:
+        """The sum of what f gives for each of the terms, whatever else it reads."""
+        return sum(f(*term) for term in terms)
+
+    @staticmethod
     def mean(nodes: Nodes, *steps: Step) -> Value:
         """The mean of the weights and values that come of the nodes, step by step."""
         rows: Sequence[tuple[Value, ...]] = nodes
@@ -391,6 +413,15 @@ class _OnArrays:
 
 class _OnFewRows(_OnArrays):
     """The same for arrays so short that every step takes as long for one node as for all."""
+
+    @staticmethod
+    def total(terms: Nodes, f: Callable[..., Value], *beside: Value) -> Value:
+        """The sum of what f gives for the terms, which lie along an axis before those of the
+        values beside them.
+        """
+        axes = max(np.ndim(value) for value in beside)
+        along = np.array(terms, float).T.reshape(len(terms[0]), -1, *[1] * axes)
+        return np.asarray(f(*along)).sum(axis=0)
 
     @staticmethod
     def mean(nodes: Nodes, *steps: Step) -> Value:
@@ -421,6 +452,11 @@ class _OnColumns:
     def let(f: Callable[..., Value], *values: Value) -> Column:
         """What f gives for these values, each of which is made once."""
         return F.transform(F.array(_struct(values)), _of_fields(f, len(values)))[0]
+
+    @staticmethod
+    def total(terms: Nodes, f: Callable[..., Value], *_: Value) -> Value:
+        """The sum of what f gives for each of the terms."""
+        return sum(f(*term) for term in terms)
 
     @staticmethod
     def mean(nodes: Nodes, *steps: Step) -> Column:

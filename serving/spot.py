@@ -80,10 +80,11 @@ class Spot:
             return {}
         recency, tenure, orders = (known[name] for name in HISTORY)
         revenue = known.get("revenue_lifetime", np.full(len(recency), np.nan))
+        empty = {days: np.where(recency > days, 0.0, np.nan) for days in self._windows}
         found = {
-            f"{name}_{days}d": np.where(recency > days, 0.0, np.nan)
-            for days in self._windows
+            f"{name}_{days}d": values
             for name in ("orders", "lines", "revenue", "active_days")
+            for days, values in empty.items()
         }
         with np.errstate(all="ignore"):
             found |= {

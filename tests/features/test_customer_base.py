@@ -13,7 +13,7 @@ from features.catalogue import PREDICTIONS
 from features.customer_base import CUSTOMER_BASE, fitted_customer_base, predictions
 from features.customer_days import customer_days
 from features.histories import history_columns, mean_spend
-from features.predictions import MONTH_DAYS, MONTHLY_DISCOUNT, MONTHS
+from features.predictions import YEAR
 from features.probabilistic import GammaGamma, MbgNbd
 from features.windows import Snapshots, customer_features
 from tests.features.oracle import Line, line, random_log, transactions
@@ -68,9 +68,7 @@ def test_the_columns_are_the_formulas_over_the_table_of_parameters(spark, lines)
             F.col("active_days_lifetime"), mean_spend()
         ),
     )
-    year = purchases.discounted_orders(
-        history, periods=MONTHS, period_days=MONTH_DAYS, discount=MONTHLY_DISCOUNT
-    )
+    year = purchases.discounted_orders(history, **YEAR)
     expected = [
         purchases.p_alive(history),
         purchases.p_order(history, HORIZON),
