@@ -50,7 +50,7 @@ class Prediction:
     decile: int | None
     band: str | None
     segment: str | None
-    reasons: list[Reason]
+    reasons: Sequence[Reason]
     features_given: int
 
 
@@ -195,7 +195,7 @@ class Predictor:
             "decile": deciles,
             "band": [None if d is None else self.ranks.bands[d - 1] for d in deciles],
             "segment": self._segments(known, rows),
-            "reasons": self._reasons(parts, known) if reasons else [[] for _ in range(rows)],
+            "reasons": self._reasons(parts, known) if reasons else [()] * rows,
             "features_given": given,
         }
 

@@ -385,7 +385,7 @@ def _model(predictor: Predictor) -> dict[str, Any]:
 
 def _allowed(gate: Gate, scope: str) -> Any:
     async def check(request: Request) -> None:
-        gate.check(request, scope)
+        await gate.check(request, scope)
 
     return Depends(check)
 

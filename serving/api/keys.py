@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
 
 from conf.errors import ConfigurationError
 from serving.api.problems import ApiError
@@ -59,13 +59,13 @@ class Gate:
             ) from None
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
-    def check(self, request: Request, scope: str) -> None:
+    async def check(self, request: Request, scope: str) -> None:
         """Whether this caller may do that now."""
         key = self._key(request) if self._keys else None
         if key is not None and scope not in key.scopes:
             raise ApiError(403, f"this key has no scope {scope}")
         caller = key.owner if key else (request.client.host if request.client else "")
-        if not self._limiter.hit(self._rate, caller):
+        if not await self._limiter.hit(self._rate, caller):
             wait = str(max(1, self._rate.get_expiry()))
             raise ApiError(429, f"more than {self._rate}; wait", {"Retry-After": wait})
 
