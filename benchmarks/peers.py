@@ -408,17 +408,14 @@ def featuretools(log: Path, dates: Sequence[date], output: Path) -> None:
 def _spark_orders(log: Path) -> Any:
     from pyspark.sql import functions as F
 
+    # Columns are made of a session.
+    lines = spark_session().read.parquet(str(log))
     bought = F.col("kind") == "purchase"
     cents = (F.col("amount") * 100).cast("bigint")
-    return (
-        spark_session()
-        .read.parquet(str(log))
-        .groupBy("customer_id", F.col("ordered_on").alias("day"), "order_id")
-        .agg(
-            F.count_if(bought).alias("lines"),
-            F.coalesce(F.sum(F.when(bought, cents)), F.lit(0)).alias("cents"),
-            F.max((F.col("kind") == "return").cast("int")).alias("returned"),
-        )
+    return lines.groupBy("customer_id", F.col("ordered_on").alias("day"), "order_id").agg(
+        F.count_if(bought).alias("lines"),
+        F.coalesce(F.sum(F.when(bought, cents)), F.lit(0)).alias("cents"),
+        F.max((F.col("kind") == "return").cast("int")).alias("returned"),
     )
 
 
