@@ -186,6 +186,7 @@ class TrainingSettings(Strict):
     partitions: PositiveInt
     max_snapshots: PositiveInt | None = None
     max_minutes: Annotated[float, Field(gt=0)] | None = None
+    early_stopping: PositiveInt | None = None
     weight_positives: Literal["balanced", "none"]
     metric: Literal["roc_auc", "pr_auc", "log_loss", "brier"]
     threshold: ThresholdPolicy | None = None

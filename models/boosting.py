@@ -15,10 +15,12 @@ import logging
 import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from pyspark import cloudpickle, keyword_only
@@ -32,6 +34,7 @@ from pyspark.ml.param.shared import (
     HasMaxIter,
     HasSeed,
     HasStepSize,
+    HasValidationIndicatorCol,
     HasWeightCol,
 )
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
@@ -85,8 +88,36 @@ class _Params(HasFeaturesCol, HasLabelCol, HasWeightCol, HasSeed, HasMaxIter, Ha
     """`maxIter` trees, each worth `stepSize`."""
 
 
-class Booster(Estimator["ForestModel"], _Params):
-    """An estimator of trees whose sum is a logit."""
+@dataclass(frozen=True)
+class Taught:
+    """Rows on the driver: a row per snapshot, the labels, the weights."""
+
+    rows: Floats
+    labels: Floats
+    weights: Floats
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Taught":
+        """Some of them."""
+        return Taught(self.rows[chosen], self.labels[chosen], self.weights[chosen])
+
+
+class Booster(Estimator["ForestModel"], _Params, HasValidationIndicatorCol):
+    """An estimator of trees whose sum is a logit.
+
+    Where `validationIndicatorCol` is set, its rows do not train: once `earlyStoppingRounds` trees
+    have not made them more probable, no more are grown, and those after the best are dropped.
+    """
+
+    earlyStoppingRounds: "Param[int]" = Param(  # noqa: N815 - Spark's way to write
+        Params._dummy(),
+        "earlyStoppingRounds",
+        "trees that may be no better than the best before them",
+        TypeConverters.toInt,
+    )
+
+    def stop_early(self, column: str, rounds: int) -> None:
+        """Watch the rows for which this column is true."""
+        self._set(validationIndicatorCol=column, earlyStoppingRounds=rounds)
 
     @abstractmethod
     def grown(self, dataset: DataFrame) -> tuple[Forest, Floats]:
@@ -98,16 +129,26 @@ class Booster(Estimator["ForestModel"], _Params):
         model = ForestModel(forest=text, gains=[float(gain) for gain in gains])
         return self._copyValues(model)
 
-    def collected(self, dataset: DataFrame) -> tuple[Floats, Floats, Floats]:
-        """What is learned from, on the driver: a row per snapshot, the labels, the weights."""
+    @property
+    def rounds(self) -> int | None:
+        """The rounds after which to stop; None where all trees are grown."""
+        stops = self.isSet(self.validationIndicatorCol)
+        return self.getOrDefault(self.earlyStoppingRounds) if stops else None
+
+    def collected(self, dataset: DataFrame) -> tuple[Taught, Taught]:
+        """What is learned from, on the driver, and what is watched."""
+        is_watched = F.col(self.getValidationIndicatorCol()) if self.rounds else F.lit(False)
         columns = [
             vector_to_array(F.col(self.getFeaturesCol())).alias("x"),
             F.col(self.getLabelCol()).cast("double").alias("y"),
             F.col(self.getWeightCol()).cast("double").alias("w"),
+            is_watched.alias("watched"),
         ]
         table = dataset.select(*columns).toPandas()
         rows = np.asarray(np.stack(table["x"].tolist()), np.float64)
-        return rows, table["y"].to_numpy(), table["w"].to_numpy()
+        every = Taught(rows, table["y"].to_numpy(), table["w"].to_numpy())
+        watched = table["watched"].to_numpy(bool)
+        return (every.where(~watched) if self.rounds else every), every.where(watched)
 
 
 class ForestModel(Model, _Params, DefaultParamsReadable["ForestModel"], DefaultParamsWritable):
@@ -177,9 +218,15 @@ class LightGbm(Booster, DefaultParamsReadable["LightGbm"], DefaultParamsWritable
             "learning_rate": self.getStepSize(),
             "seed": self.getSeed() % 2**31,
         }
-        rows, labels, weights = self.collected(dataset)
-        known = lightgbm.Dataset(rows, labels, weight=weights)
-        booster = lightgbm.train(settings, known, self.getMaxIter())
+        learned, watched = (
+            lightgbm.Dataset(of.rows, of.labels, weight=of.weights)
+            for of in self.collected(dataset)
+        )
+        stop: dict[str, Any] = {}
+        if self.rounds:
+            patient = lightgbm.early_stopping(self.rounds, verbose=False)
+            stop = {"valid_sets": [watched], "callbacks": [patient]}
+        booster = lightgbm.train(settings, learned, self.getMaxIter(), **stop)
         grown = [
             tree_of(_of_lightgbm(t["tree_structure"])) for t in booster.dump_model()["tree_info"]
         ]
@@ -210,9 +257,13 @@ class CatBoost(Booster, DefaultParamsReadable["CatBoost"], DefaultParamsWritable
                 "random_seed": self.getSeed() % 2**31,
             }
         )
-        rows, labels, weights = self.collected(dataset)
-        known = catboost.Pool(rows, labels, weight=weights)
-        model.fit(known)
+        learned, watched = self.collected(dataset)
+        known = catboost.Pool(learned.rows, learned.labels, weight=learned.weights)
+        stop: dict[str, Any] = {}
+        if self.rounds:
+            seen = catboost.Pool(watched.rows, watched.labels, weight=watched.weights)
+            stop = {"eval_set": seen, "early_stopping_rounds": self.rounds}
+        model.fit(known, **stop)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.json"
             model.save_model(str(file), format="json")
@@ -241,6 +292,12 @@ class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
         from xgboost.spark import SparkXGBClassifier  # noqa: PLC0415 - an extra
 
         logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+        stop: dict[str, Any] = {}
+        if self.rounds:
+            stop = {
+                "validation_indicator_col": self.getValidationIndicatorCol(),
+                "early_stopping_rounds": self.rounds,
+            }
         estimator = SparkXGBClassifier(
             **OF_XGBOOST,
             features_col=self.getFeaturesCol(),
@@ -252,8 +309,11 @@ class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
             random_state=self.getSeed() % 2**31,
             verbosity=0,
             verbose=False,
+            **stop,
         )
         booster = estimator.fit(dataset).get_booster()
+        if self.rounds:
+            booster = booster[: booster.best_iteration + 1]
         nodes = booster.trees_to_dataframe().set_index("ID")
         grown = [tree_of(_of_xgboost(nodes, f"{tree}-0")) for tree in nodes["Tree"].unique()]
         known = json.loads(booster.save_config())["learner"]["learner_model_param"]

@@ -24,14 +24,16 @@ LABEL, WEIGHT = "label", "weight"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kind of model: how its input is prepared, its estimator for a seed, and the package that
-    must be installed.
+    """A kind of model: how its input is prepared, its estimator for a seed, the package that must
+    be installed, and how it is told to stop early: by a column that is true for the rows to watch,
+    and a number of rounds.
     """
 
     name: str
     preparation: Callable[[Inputs], list[Stage]]
     estimator: Callable[[int], Estimator[Any]]
     needs: str | None = None
+    stop_early: Callable[[Any, str, int], object] | None = None
 
     def missing(self) -> str | None:
         """Why it cannot be trained here, if so."""
@@ -83,6 +85,12 @@ def _gbt(seed: int) -> Estimator[Any]:
     )
 
 
+def _stop_gbt(estimator: GBTClassifier, column: str, rounds: int) -> None:
+    # It knows no rounds: it stops at the first tree that does not help.
+    estimator.setValidationIndicatorCol(column)
+    estimator._set(validationTol=0.0)
+
+
 def _boosted(kind: Callable[..., Booster]) -> Callable[[int], Estimator[Any]]:
     def estimator(seed: int) -> Estimator[Any]:
         return kind(featuresCol=VECTOR, labelCol=LABEL, weightCol=WEIGHT, seed=seed)
@@ -95,9 +103,9 @@ CANDIDATES = {
     for candidate in (
         Candidate("logistic_regression", for_linear, _logistic_regression),
         Candidate("random_forest", for_trees, _random_forest),
-        Candidate("gbt", for_trees, _gbt),
-        Candidate("lightgbm", for_trees, _boosted(LightGbm), needs="lightgbm"),
-        Candidate("xgboost", for_trees, _boosted(XgBoost), needs="xgboost.spark"),
-        Candidate("catboost", for_trees, _boosted(CatBoost), needs="catboost"),
+        Candidate("gbt", for_trees, _gbt, stop_early=_stop_gbt),
+        Candidate("lightgbm", for_trees, _boosted(LightGbm), "lightgbm", Booster.stop_early),
+        Candidate("xgboost", for_trees, _boosted(XgBoost), "xgboost.spark", Booster.stop_early),
+        Candidate("catboost", for_trees, _boosted(CatBoost), "catboost", Booster.stop_early),
     )
 }

@@ -13,7 +13,9 @@ from conf.settings import TrainingSettings
 from features.snapshots import Split, sampled
 from models.candidates import LABEL, WEIGHT
 
-FOLD = "fold"
+FOLD, WATCHED = "fold", "watched"
+# With early stopping, one customer of so many is watched instead of learned from.
+WATCHED_OF = 10
 # Of snapshots that only train.
 NO_FOLD = -1
 
@@ -24,7 +26,8 @@ class Material:
     `judged` all of the held-out date, which are of so many `customers`. `share` of the customers
     are sampled; `ratio` is the weight of a positive over that of a negative.
 
-    Column `fold`, from 0 on, says which fold validates a snapshot of `tuning`.
+    Column `fold`, from 0 on, says which fold validates a snapshot of `tuning`; `watched`, whether
+    it tells boosted trees when to stop (`training.early_stopping`).
     """
 
     learned: DataFrame
@@ -76,7 +79,7 @@ def made_ready(
     weight = F.when(F.col(LABEL) == 1, F.lit(ratio)).otherwise(F.lit(1.0))
     learned = (
         sampled(snapshots, share)
-        .withColumns({FOLD: _fold(split, settings), WEIGHT: weight})
+        .withColumns({FOLD: _fold(split, settings), WATCHED: _watched(settings), WEIGHT: weight})
         # Fixed partitions in a fixed order: the same fit on a laptop and on a cluster.
         .repartition(settings.partitions, "customer_id")
         .sortWithinPartitions("customer_id", "as_of")
@@ -103,6 +106,13 @@ def _fold(split: Split, settings: TrainingSettings) -> Column:
         )
     cases = [F.when(F.col("as_of").isin(days), F.lit(k)) for k, days in enumerate(folds)]
     return F.coalesce(*cases, F.lit(NO_FOLD))
+
+
+def _watched(settings: TrainingSettings) -> Column:
+    if settings.early_stopping is None:
+        return F.lit(False)
+    # Whole customers, of every fold: a customer is much alike from date to date.
+    return F.pmod(F.xxhash64("customer_id", F.lit(WATCHED)), F.lit(WATCHED_OF)) == 0
 
 
 def _counted(snapshots: DataFrame, split: Split) -> Row:

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
-from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml import Estimator, Pipeline, PipelineModel
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
     Evaluator,
@@ -22,7 +23,7 @@ from models.blending import RAW, Member, raw_probability
 from models.calibration import Calibration, fit_best, undone
 from models.candidates import LABEL, WEIGHT, Candidate
 from models.judging import Heard, heard
-from models.material import FOLD, NO_FOLD, Material
+from models.material import FOLD, NO_FOLD, WATCHED, Material
 from models.metrics import log_loss, merged, score_histogram
 from models.preparation import VECTOR, Inputs
 
@@ -66,7 +67,7 @@ def tuned(
     """
     started = time.monotonic()
     preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
-    columns = ["as_of", FOLD, LABEL, WEIGHT, VECTOR]
+    columns = ["as_of", FOLD, WATCHED, LABEL, WEIGHT, VECTOR]
     prepared = preparation.transform(material.tuning).select(*columns).persist()
     try:
         _check_folds(prepared, settings.folds)
@@ -116,12 +117,19 @@ def refitted(
     settings: TrainingSettings,
 ) -> Member:
     """The candidate at its best grid point, fitted to every date."""
-    estimator = tuned.candidate.estimator(settings.seed)
+    estimator = _estimator(tuned.candidate, settings)
     parameters = tuned.whole.parameters
     fixed = estimator.copy({estimator.getParam(k): _typed(v) for k, v in parameters.items()})
     stages = tuned.candidate.preparation(inputs)
     pipeline = Pipeline(stages=[*stages, fixed]).fit(material.learned)
     return Member(tuned.candidate.name, pipeline, calibration, parameters)
+
+
+def _estimator(candidate: Candidate, settings: TrainingSettings) -> Estimator[Any]:
+    estimator = candidate.estimator(settings.seed)
+    if candidate.stop_early and settings.early_stopping:
+        candidate.stop_early(estimator, WATCHED, settings.early_stopping)
+    return estimator
 
 
 def _undone(scored: DataFrame, material: Material, *keep: str) -> DataFrame:
@@ -150,7 +158,7 @@ def _cross_validator(
     settings: TrainingSettings,
     report: Report,
 ) -> CrossValidator:
-    estimator = candidate.estimator(settings.seed)
+    estimator = _estimator(candidate, settings)
     points = ParamGridBuilder()
     for name, values in grid.items():
         if not estimator.hasParam(name):

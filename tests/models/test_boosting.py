@@ -1,5 +1,6 @@
 """Boosters as Spark ML estimators, beside the packages themselves."""
 
+import json
 from dataclasses import replace
 
 import catboost
@@ -10,11 +11,13 @@ import xgboost
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
+from pyspark.sql import functions as F
 
 from models import boosting
 from models.boosting import CatBoost, LightGbm, XgBoost
 from models.candidates import CANDIDATES, LABEL, WEIGHT
 from models.preparation import VECTOR
+from models.trees import forest
 
 COLUMNS = ["x", "constant", "y"]
 KINDS = {"lightgbm": LightGbm, "xgboost": XgBoost, "catboost": CatBoost}
@@ -107,6 +110,30 @@ def test_importance_falls_on_what_moves_the_label(fitted):
 
 def test_nobody_to_score(rows, fitted):
     assert _scored(fitted, rows.limit(0)).empty
+
+
+def test_trees_that_do_not_help_the_watched_rows_are_not_grown(rows, name):
+    watched = rows.withColumn("watched", F.col("id") % 4 == 0)
+    assembler, booster = _pipeline(name).copy({}).getStages()
+    most = booster.copy({booster.maxIter: 200, booster.stepSize: 0.3})
+    stopping = most.copy()
+    stopping.stop_early("watched", 5)
+    assembled = assembler.transform(watched)
+    learned, seen = assembled.where("not watched"), assembled.where("watched").toPandas()
+    every, kept = (
+        forest(json.loads(estimator.fit(known).getOrDefault("forest")))
+        for estimator, known in ((most, learned), (stopping, assembled))
+    )
+    assert 1 <= len(kept.trees) < 100 < len(every.trees) == 200
+    # The watched rows had no part in what was grown, only in how much.
+    x, y = seen[COLUMNS].to_numpy().T, seen[LABEL].to_numpy()
+    first = replace(every, trees=every.trees[: len(kept.trees)])
+    assert kept.said(x) == pytest.approx(first.said(x), abs=1e-9)
+    losses = [
+        np.logaddexp(0, -(2 * y - 1) * replace(every, trees=every.trees[:n]).said(x)).mean()
+        for n in range(1, len(kept.trees) + 6)
+    ]
+    assert np.argmin(losses) + 1 == len(kept.trees)
 
 
 def test_a_package_that_is_not_there_is_named_with_the_remedy():

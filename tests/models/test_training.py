@@ -1,5 +1,6 @@
 """Training on a small table with a known truth: fair folds, undone weights, no trap."""
 
+import json
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,10 +13,12 @@ from conf.errors import ConfigurationError, InputError
 from conf.settings import TrainingSettings
 from features.snapshots import Split
 from models.blending import BLEND, blended
+from models.candidates import CANDIDATES
 from models.checkpoints import Checkpoints
-from models.material import FOLD, NO_FOLD, made_ready, training_snapshots
+from models.material import FOLD, NO_FOLD, WATCHED, made_ready, training_snapshots
 from models.preparation import VECTOR, chosen_inputs, for_linear
 from models.training import train
+from models.tuning import refitted, tuned
 
 DATES = [date(2024, 1, 1) + timedelta(30 * k) for k in range(4)]
 SPLIT = Split(tuple(DATES[:-1]), DATES[-1], 30)
@@ -218,6 +221,32 @@ def test_when_the_time_is_over_no_further_model_is_tuned(snapshots):
     found = _train(snapshots, _settings(models=GRIDS, max_minutes=0.0001), told.append)
     assert [e.name for e in found.evaluations][:2] == ["logistic_regression", "recency"]
     assert sum("training.max_minutes are over" in line for line in told) == 3
+
+
+def test_boosted_trees_stop_early_where_so_configured(snapshots):
+    """Which customers are watched has nothing to do with folds, and every model stays able."""
+    grids = {
+        "gbt": {"maxIter": (60,), "maxDepth": (3,), "stepSize": (0.5,)},
+        "lightgbm": {"maxIter": (300,), "numLeaves": (4,), "stepSize": (0.3,)},
+    }
+    settings = _settings(models=grids, early_stopping=5, metric="log_loss")
+    with made_ready(snapshots, SPLIT, settings) as material:
+        by_fold = material.tuning.groupBy(FOLD).agg(F.avg(F.col(WATCHED).cast("double")))
+        assert all(0.05 < share < 0.15 for _, share in by_fold.collect())
+        per_customer = material.learned.groupBy("customer_id").agg(F.countDistinct(WATCHED))
+        assert per_customer.where("`count(DISTINCT watched)` > 1").count() == 0
+        inputs = chosen_inputs(material.tuning, ["signal", "noise"], ["favourite"])
+        for name, grid in grids.items():
+            one = tuned(CANDIDATES[name], grid, material, inputs, settings, lambda _: None)
+            again = refitted(one, one.whole.calibration, material, inputs, settings)
+            for pipeline in (one.whole.pipeline, again.pipeline):
+                model = pipeline.stages[-1]
+                trees = (
+                    model.getNumTrees
+                    if name == "gbt"
+                    else len(json.loads(model.getOrDefault("forest"))["trees"])
+                )
+                assert 1 <= trees < grid["maxIter"][0]
 
 
 def test_trap_negatives_from_customers_whose_first_order_is_later(spark):
