@@ -3,7 +3,7 @@
 `make quality` runs it: `repurchase run` on each log as it is delivered, with the shipped source
 file and settings, as of a day whose label window has ended since. What happened is read from
 `transactions`, the same way for every log. On the generated log, the true probabilities are judged
-beside the scores: no model can rank better than they do.
+beside the scores, and the best that can be said of them from the purchases.
 """
 
 import argparse
@@ -17,6 +17,8 @@ from pathlib import Path
 import pandas as pd
 from deltalake import DeltaTable
 
+from benchmarks.ceiling import probability_by_history
+from lake.synthetic import SyntheticShop
 from models.metrics import metrics
 
 ROOT = Path(__file__).parents[1]
@@ -106,7 +108,9 @@ def _judged(trial: Trial, lake: Path) -> list[dict[str, object]]:
     if truth.is_dir():
         true = pd.read_parquet(truth).set_index("customer_id")["probability"]
         table["truth"] = true
-        ranked["true probability"] = "truth"
+        orders = past.drop_duplicates(["customer_id", "order_id"])
+        table["history"] = probability_by_history(SyntheticShop(), orders, trial.as_of)
+        ranked |= {"best by history": "history", "true probability": "truth"}
     populations = {"A": table}
     active = age.reindex(table.index) <= ACTIVE.days
     if not active.all():
@@ -126,7 +130,7 @@ def _judged(trial: Trial, lake: Path) -> list[dict[str, object]]:
 
 
 def _purchases(lake: Path, as_of: date) -> tuple[pd.DataFrame, pd.DataFrame]:
-    columns = ["customer_id", "ordered_on", "kind"]
+    columns = ["customer_id", "order_id", "ordered_on", "kind"]
     lines = DeltaTable(lake / "transactions").to_pandas(columns=columns)
     bought = lines[lines["kind"] == "purchase"]
     day = bought["ordered_on"]
@@ -178,6 +182,10 @@ Ta-Feng's rows name age groups and postcodes; its source file takes them for cus
 Population A is everybody who had ordered before `as_of`; B those of them with an order in the 365
 days before (left out where that is everybody). Recency is the ranking by the days since the last
 order. The lift is that of the top decile, the ECE is over 15 bins of equal mass.
+
+On the generated log the true probability knows each customer's hidden rates. Best by history does
+not: it is what Bayes' theorem makes of the purchases for one who knows how the log was made
+([benchmarks/ceiling.py](../benchmarks/ceiling.py)), and no model can rank better, except by chance.
 
 """
 LIMITS = """

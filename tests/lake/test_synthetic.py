@@ -9,10 +9,13 @@ from dataclasses import replace
 from functools import partial
 from statistics import NormalDist, fmean, stdev
 
+import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from benchmarks.ceiling import probability_by_history
 from lake.synthetic import SyntheticShop, _calendar, _histories, synthetic_log, true_probabilities
 
 SHOP = SyntheticShop(customers=800, days=400, seed=11)
@@ -277,6 +280,32 @@ def test_the_truth_is_calibrated(spark: SparkSession) -> None:
         assert variance > 25, "too few customers for the normal bound"
         assert abs(excess) < bound(1 + len(bins)) * math.sqrt(variance)
     assert set(bins) == set(range(9))
+
+
+def test_what_a_history_says_is_the_mean_of_the_truth(spark: SparkSession) -> None:
+    """Whatever the histories of some customers are, what is open of their rates averages out."""
+    as_of = dt.date(2023, 12, 1)
+    today = (as_of - CROWD.start).days
+    rows = [
+        (customer, CROWD.start + dt.timedelta(day))
+        for customer, days in order_days_of(spark, CROWD).items()
+        for day in days
+        if day < today
+    ]
+    purchases = pd.DataFrame(rows, columns=["customer_id", "ordered_on"])
+    said = probability_by_history(CROWD, purchases, as_of)
+    collected = true_probabilities(spark, CROWD, as_of).collect()
+    truth = pd.Series({row.customer_id: row.probability for row in collected})
+    assert set(said.index) == set(truth.index)
+    apart = truth.reindex(said.index) - said
+    orders = purchases.groupby("customer_id").size().clip(upper=12)
+    fifths = np.ceil(said.rank(pct=True) * 5)
+    groups = [*apart.groupby(orders), *apart.groupby(fifths)]
+    assert len(groups) == 17
+    for _, of_some in groups:
+        error = of_some.std() / math.sqrt(len(of_some))
+        assert abs(of_some.mean()) < bound(len(groups)) * error
+        assert error < 0.02, "too few customers to tell"
 
 
 def test_a_shop_or_a_date_that_cannot_be_simulated_is_refused(spark: SparkSession) -> None:
