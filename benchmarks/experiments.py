@@ -17,7 +17,7 @@ import pandas as pd
 from deltalake import DeltaTable
 from sklearn.linear_model import LogisticRegression
 
-from features.catalogue import PREDICTIONS
+from features.catalogue import OF_DATE, PREDICTIONS
 from models.boosting import OF_LIGHTGBM
 from models.calibration import chances, fit_platt, logits
 from models.metrics import average_precision, counted, log_loss, probability_metrics, roc_auc
@@ -30,7 +30,6 @@ MAX_ROWS = 150_000
 BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"
 Floats = npt.NDArray[np.float64]
 KEYS = {"customer_id", "as_of", "label"}
-OF_DATES = {"as_of_month", "horizon_weekend_days", "horizon_holiday_days"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _said(variant: Variant, known: pd.DataFrame, past: list[date], later: pd.Dat
     columns = [
         name
         for name in rows.columns
-        if name not in KEYS and not variant.without(name) and (seasons or name not in OF_DATES)
+        if name not in KEYS and not variant.without(name) and (seasons or name not in OF_DATE)
     ]
     age = np.array([(chosen[-1] - day).days for day in rows["as_of"]], float)
     weight = 0.5 ** (age / variant.half_life) if variant.half_life else np.ones(len(rows))

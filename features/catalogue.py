@@ -1,9 +1,9 @@
 """Every feature: its name, what it says, and the formula that makes it of the window aggregates.
 
-A formula is arithmetic, with `sqrt`, `maximum`, `year` and `month`, over the aggregates of one
-snapshot (see `features.fold`): `<measure>_<window>`, such as `orders_30d` or
-`revenue_cents_lifetime`, and days counted from 1970-01-01: `as_of`, `first_day`, `last_day`. What
-has no finite value, such as anything divided by 0, is null. In a windowed feature `{w}` stands for
+A formula is arithmetic, with a few functions (`features.fold.FUNCTIONS`), over the aggregates of
+one snapshot: `<measure>_<window>`, such as `orders_30d` or `revenue_cents_lifetime`, and days
+counted from 1970-01-01: `as_of`, `first_day`, `last_day`, `horizon_middle`. What has no finite
+value, such as anything divided by 0, is null. In a windowed feature `{w}` stands for
 the window: 7d, 30d, ... or lifetime. A feature that `needs` the table `events` or `customers`
 exists only in a lake that has it. To add a feature, add an entry here.
 """
@@ -275,8 +275,28 @@ SNAPSHOT = (
         "Public holidays in the label window",
         "horizon_holiday_days",
     ),
-    Feature("as_of_month", "int", "The month of as_of, 1 to 12", "month(as_of)"),
+    Feature(
+        "horizon_month",
+        "int",
+        "The month in which the middle of the label window lies, 1 to 12",
+        "month(horizon_middle)",
+    ),
+    Feature(
+        "horizon_season_sine",
+        "double",
+        "Season of the label window: the sine of its middle as an angle of the year",
+        "sin(angle_of_year(horizon_middle))",
+    ),
+    Feature(
+        "horizon_season_cosine",
+        "double",
+        "Season of the label window: the cosine of its middle as an angle of the year",
+        "cos(angle_of_year(horizon_middle))",
+    ),
 )
+
+# The same for everybody at an as-of date: the calendar of the label window.
+OF_DATE = tuple(f.name for f in SNAPSHOT if f.name.startswith("horizon_"))
 
 LAST_YEAR = (
     Feature(

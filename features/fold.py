@@ -48,15 +48,25 @@ ARROW = {
     "date": pa.date32(),
     "string": pa.string(),
 }
+_BEFORE_ALL, _AFTER_ALL = -(2**30), 2**30
+
+
+def _days_into_year(day: Ints) -> Ints:
+    of_year = day.astype("datetime64[D]").astype("datetime64[Y]")
+    return day - of_year.astype("datetime64[D]").astype(np.int64)
+
+
 # What a formula can call.
 FUNCTIONS = {
     "__builtins__": {},
     "sqrt": np.sqrt,
     "maximum": np.maximum,
+    "sin": np.sin,
+    "cos": np.cos,
     "year": lambda day: day.astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970,
     "month": lambda day: day.astype("datetime64[D]").astype("datetime64[M]").astype(int) % 12 + 1,
+    "angle_of_year": lambda day: 2 * np.pi / 365.25 * _days_into_year(day),
 }
-_BEFORE_ALL, _AFTER_ALL = -(2**30), 2**30
 
 
 @dataclass(frozen=True)
@@ -416,6 +426,7 @@ class Fold:
         horizon_end = self.as_ofs + self.horizon_days
         by_date = {
             "log_days": self.as_ofs - self.log_start,
+            "horizon_middle": self.as_ofs + self.horizon_days // 2,
             "horizon_weekend_days": self._days_between(weekends, self.as_ofs, horizon_end),
             "horizon_holiday_days": self._days_between(holidays, self.as_ofs, horizon_end),
         }

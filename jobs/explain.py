@@ -26,7 +26,7 @@ from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span,
 
 MOST_LINES = 200
 # Features that look at the calendar or at the log as a whole, and at no line of the customer.
-CALENDAR = ("horizon_", "as_of_month", "history_shorter_")
+CALENDAR = ("horizon_", "history_shorter_")
 
 
 _PREDICTED = {feature.name for feature in PREDICTIONS}

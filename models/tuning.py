@@ -70,7 +70,7 @@ def tuned(
     columns = ["as_of", FOLD, WATCHED, LABEL, WEIGHT, VECTOR]
     prepared = preparation.transform(material.tuning).select(*columns).persist()
     try:
-        _check_folds(prepared, settings.folds)
+        _check_folds(prepared, settings)
         validated = _cross_validator(candidate, grid, material, settings, report).fit(prepared)
         scores = validated.avgMetrics
         choose = max if _evaluator(settings.metric).isLargerBetter() else min
@@ -137,17 +137,24 @@ def _undone(scored: DataFrame, material: Material, *keep: str) -> DataFrame:
     return raw_probability(scored).select(*keep, LABEL, probability)
 
 
-def _check_folds(prepared: DataFrame, folds: int) -> None:
+def _check_folds(prepared: DataFrame, settings: TrainingSettings) -> None:
     validated = prepared.where(F.col(FOLD) != NO_FOLD)
     counted = validated.groupBy(FOLD).agg(
-        F.sum(LABEL).alias("positives"), F.count(LABEL).alias("n")
+        F.sum(LABEL).alias("positives"),
+        F.count(LABEL).alias("n"),
+        F.count_if(WATCHED).alias("watched"),
     )
-    rows = counted.collect()
+    rows, folds = counted.collect(), settings.folds
     if len(rows) < folds or any(row["positives"] in (0, row["n"]) for row in rows):
         n = sum(row["n"] for row in rows)
         raise InputError(
             f"too few customers to cross-validate: {n} snapshots do not give both outcomes in each "
             f"of {folds} folds of customers; lower training.folds or use a longer log"
+        )
+    if settings.early_stopping and not all(row["watched"] for row in rows):
+        raise InputError(
+            "too few customers to stop early: a tenth of them leaves nobody to watch in some fold; "
+            "set training.early_stopping to null"
         )
 
 

@@ -129,7 +129,7 @@ class Predictor:
         """
         known, given = self.names.read(rows)
         if self.spot is not None:
-            known |= self.spot.implied(known, self._read)
+            known |= self.spot.implied(known, self._read, len(given))
         return self._predicted(known, given, reasons)
 
     def predict_orders(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from conf.errors import InputError
 from features.calendar import Clock, numbered
+from features.catalogue import OF_DATE
 from features.customer_base import predictions_by
 from features.on_the_spot import features_of
 from features.windows import Snapshots
@@ -46,6 +47,7 @@ class Spot:
         self._base = tables.query("SELECT as_of, model, parameter, estimate FROM customer_base")
         self._base["as_of"] = pd.to_datetime(self._base["as_of"]).dt.date
         self._of_today = self._predictions(self.as_of)
+        self._calendar = self._of_date(tables)
 
     def features(self, orders: Sequence[Mapping[str, Any]], as_of: date | None) -> pd.DataFrame:
         """The features of the customers at `as_of`, by default the latest of the tables: one row
@@ -71,11 +73,19 @@ class Spot:
             raise InputError(f"nobody has an order before as_of {day}")
         return found
 
-    def implied(self, known: Mapping[str, Any], wanted: Container[str]) -> dict[str, Any]:
-        """Columns of the wanted features that `known` lacks and that follow from recency, tenure,
-        orders and revenue: windows without an order, the time between orders, and what the models
-        of the customer base expect, if no two orders were on one day.
+    def implied(
+        self, known: Mapping[str, Any], wanted: Container[str], rows: int
+    ) -> dict[str, Any]:
+        """Columns of the wanted features that `known` lacks and that follow from the day and from
+        recency, tenure, orders and revenue: the calendar of the label window, windows without an
+        order, the time between orders, and what the models of the customer base expect, if no two
+        orders were on one day.
         """
+        of_day = {name: np.full(rows, value) for name, value in self._calendar.items()}
+        found = of_day | self._of_history(known)
+        return {n: values for n, values in found.items() if n in wanted and n not in known}
+
+    def _of_history(self, known: Mapping[str, Any]) -> dict[str, Any]:
         if not all(name in known for name in HISTORY):
             return {}
         recency, tenure, orders = (known[name] for name in HISTORY)
@@ -87,7 +97,7 @@ class Spot:
             for days, values in empty.items()
         }
         with np.errstate(all="ignore"):
-            found |= {
+            return found | {
                 "active_days_lifetime": orders,
                 "first_to_last_order_days": tenure - recency,
                 "average_order_value_lifetime": revenue / orders,
@@ -95,7 +105,6 @@ class Spot:
                 "gap_mean_days": np.where(orders > 1, (tenure - recency) / (orders - 1), np.nan),
                 **self._expected(recency, tenure, orders, revenue),
             }
-        return {n: values for n, values in found.items() if n in wanted and n not in known}
 
     def _expected(self, recency: Any, tenure: Any, orders: Any, revenue: Any) -> dict[str, Any]:
         today = float(numbered(self.as_of))
@@ -109,6 +118,17 @@ class Spot:
         }
         found: dict[str, Any] = self._of_today(history, np.zeros(len(recency), np.int64))
         return found
+
+    def _of_date(self, tables: Tables) -> dict[str, float]:
+        """What the calendar says of the label window, the same for everybody."""
+        names = [name for name in tables.types("features") if name in OF_DATE]
+        if not names:
+            return {}
+        latest = tables.query(
+            f"SELECT {', '.join(names)} FROM features WHERE as_of = $day LIMIT 1",
+            {"day": self.as_of},
+        )
+        return {str(name): float(values.iloc[0]) for name, values in latest.items()}
 
     def _predictions(self, day: date) -> Any:
         known = self._base[self._base["as_of"] <= day]

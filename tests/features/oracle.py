@@ -186,7 +186,10 @@ def _snapshot(
     ahead = [as_of + dt.timedelta(n) for n in range(horizon)]
     row["horizon_weekend_days"] = sum(day.weekday() in (5, 6) for day in ahead)
     row["horizon_holiday_days"] = sum(day in holidays for day in ahead)
-    row["as_of_month"] = as_of.month
+    middle = as_of + dt.timedelta(horizon // 2)
+    angle = 2 * math.pi * (middle.timetuple().tm_yday - 1) / 365.25
+    row["horizon_month"] = middle.month
+    row["horizon_season_sine"], row["horizon_season_cosine"] = math.sin(angle), math.cos(angle)
     if horizon <= 365 <= windows[-1]:
         a_year_ago = [day - dt.timedelta(365) for day in ahead]
         row["orders_same_period_last_year"] = sum(day in a_year_ago for day, _ in orders)

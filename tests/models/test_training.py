@@ -15,7 +15,7 @@ from features.snapshots import Split
 from models.blending import BLEND, blended
 from models.candidates import CANDIDATES
 from models.checkpoints import Checkpoints
-from models.material import FOLD, NO_FOLD, WATCHED, made_ready, training_snapshots
+from models.material import FOLD, NO_FOLD, WATCHED, WATCHED_OF, made_ready, training_snapshots
 from models.preparation import VECTOR, chosen_inputs, for_linear
 from models.training import train
 from models.tuning import refitted, tuned
@@ -247,6 +247,12 @@ def test_boosted_trees_stop_early_where_so_configured(snapshots):
                     else len(json.loads(model.getOrDefault("forest"))["trees"])
                 )
                 assert 1 <= trees < grid["maxIter"][0]
+
+
+def test_too_few_customers_to_stop_early_are_told(snapshots):
+    watched = F.pmod(F.xxhash64("customer_id", F.lit(WATCHED)), F.lit(WATCHED_OF)) == 0
+    with pytest.raises(InputError, match=r"set training\.early_stopping to null"):
+        _train(snapshots.where(~watched), _settings(models=GRIDS, early_stopping=5))
 
 
 def test_trap_negatives_from_customers_whose_first_order_is_later(spark):

@@ -1,7 +1,7 @@
 """Without Spark the champion says what Spark has written, of features and of raw orders."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -120,14 +120,18 @@ def test_names_of_other_systems_are_understood(predictor):
 
 def test_what_follows_from_the_history_is_worked_out_and_null_stays_null(predictor):
     history = {"recency_days": 5, "orders": 9, "tenure_days": 200, "monetary": 500}
-    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types)
+    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
     assert 0.3 < implied["order_probability"][0] < 1
     assert implied["first_to_last_order_days"][0] == 195
     assert np.isnan(implied["orders_30d"][0])
     long_ago = predictor.names.read([history | {"recency_days": 100}])[0]
-    assert predictor.spot.implied(long_ago, predictor.types)["orders_30d"][0] == 0
+    assert predictor.spot.implied(long_ago, predictor.types, 1)["orders_30d"][0] == 0
     told = predictor.names.read([history | {"order_probability": None}])[0]
-    assert "order_probability" not in predictor.spot.implied(told, predictor.types)
+    assert "order_probability" not in predictor.spot.implied(told, predictor.types, 1)
+    middle = predictor.spot.as_of + timedelta(predictor.horizon_days // 2)
+    assert predictor.spot.implied({}, predictor.types, 2)["horizon_month"].tolist() == [
+        *(middle.month, middle.month)
+    ]
     asleep = predictor.predict([{**history, "recency_days": 190}])[0].probability
     assert asleep < predictor.predict([history])[0].probability
 
