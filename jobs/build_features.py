@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from hashlib import sha256
 from typing import Annotated
 
 import typer
@@ -270,9 +271,11 @@ def _there(job: Job) -> set[date]:
 
 
 def made_with(job: Job) -> dict[str, str]:
-    """The settings on which the meaning of the feature columns depends."""
+    """What the feature columns depend on: the settings, and the catalogue of this release."""
     counted = counted_events(job)
+    catalogued = json.dumps([(f.name, f.type, f.formula) for f in known_features(job)])
     return {
+        "catalogue": sha256(catalogued.encode()).hexdigest()[:16],
         "windows": " ".join(str(days) for days in job.settings.features.windows),
         "horizon_days": str(job.settings.snapshots.horizon_days),
         "custom": json.dumps([feature.model_dump() for feature in job.settings.features.custom]),

@@ -186,8 +186,8 @@ def snapshots_of(job: Job, dates: Sequence[date]) -> Snapshots:
     differing = [key for key, value in made_with(job).items() if built.get(key) != value]
     if differing:
         raise InputError(
-            f"the table features was built with other settings ({', '.join(differing)}) than those "
-            "of now: run `repurchase build-features` again"
+            "the table features was built with other settings or by another release "
+            f"({', '.join(differing)}): run `repurchase build-features` again"
         )
     job.lake.complete(LABELS)
     labels = job.lake.read("labels").where(wanted.horizon.where)

@@ -10,12 +10,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
+from conf.errors import InputError
 from conf.settings import load_settings
 from conf.source import Source, load_source
 from features.increments import due, update_customer_days
-from jobs.build_features import build_features
+from jobs import build_features as building
+from jobs.build_features import build_features, known_features
 from jobs.ingest import ingest
 from jobs.options import Job, log_span
+from jobs.train import snapshots_of
 from lake.store import Lake
 from tests.jobs.commands import comparable
 
@@ -177,6 +180,27 @@ def test_features_are_made_again_only_where_the_log_has_changed(job, files, tmp_
     same(growing, fresh, *ALL, "features", "labels")
     span = log_span(growing, None)
     assert build_features(growing, span, days, again=True).made == days
+
+
+def test_features_of_another_release_are_made_again(job, files, tmp_path, monkeypatch) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(c, d, 500 + c) for c in range(5) for d in range(0, 60, 7 + c)])
+    older = job("older")
+    ingest(older, files(), str(log))
+    span, days = log_span(older, None), [START + timedelta(day) for day in (20, 30)]
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "known_features", lambda job: known_features(job)[:-1])
+        assert build_features(older, span, days).made == days
+        assert build_features(older, span, days).made == []
+    with pytest.raises(InputError, match=r"by another release \(catalogue\).*build-features"):
+        snapshots_of(older, days[:1])
+    assert build_features(older, span, days).made == days
+    fresh = job("fresh")
+    ingest(fresh, files(), str(log))
+    build_features(fresh, span, days)
+    same(older, fresh, "features", "labels")
+    assert snapshots_of(older, days[:1]).snapshots.count() > 0
 
 
 def test_a_killed_backfill_goes_on_where_it_was(job, files, tmp_path, monkeypatch) -> None:
