@@ -20,6 +20,7 @@ Kind = TypeVar("Kind", bound=Model)
 READ = frozenset(("active_days_lifetime", "revenue_cents_lifetime", "first_day", "last_day"))
 # Of the value of a year: months of equal length, and the discount of each.
 YEAR: dict[str, Any] = {"periods": 12, "period_days": 365 / 12, "discount": 0.01}
+_ENDS_OF_YEAR = discounted_ends(**YEAR)
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,13 @@ class Predictions:
     def _of_each(self, history: History, when: npt.NDArray[np.int64]) -> dict[str, Floats]:
         purchases, regular = (_of_rows(m, when) for m in (self.purchases, self.regular))
         alive = purchases.p_alive(history)
-        within, year = [(self.horizon_days, 1.0)], discounted_ends(**YEAR)
+        within = [(self.horizon_days, 1.0)]
         return {
             "alive_probability": alive,
             "order_probability": alive * purchases.p_order_if_alive(history, self.horizon_days),
             "order_probability_regular": regular.p_order(history, self.horizon_days),
             "expected_orders": alive * purchases.orders_if_alive(history, within),
-            "discounted_orders": alive * purchases.orders_if_alive(history, year),
+            "discounted_orders": alive * purchases.orders_if_alive(history, _ENDS_OF_YEAR),
         }
 
 

@@ -447,16 +447,12 @@ class _OnColumns:
     exp, log, expm1, log1p = _lifted(F.exp), _lifted(F.log), _lifted(F.expm1), _lifted(F.log1p)
     cos, atan2 = _lifted(F.cos), _lifted(F.atan2)
     least, greatest = _lifted(F.least), _lifted(F.greatest)
+    total = staticmethod(_OnArrays.total)
 
     @staticmethod
     def let(f: Callable[..., Value], *values: Value) -> Column:
         """What f gives for these values, each of which is made once."""
         return F.transform(F.array(_struct(values)), _of_fields(f, len(values)))[0]
-
-    @staticmethod
-    def total(terms: Nodes, f: Callable[..., Value], *_: Value) -> Value:
-        """The sum of what f gives for each of the terms."""
-        return sum(f(*term) for term in terms)
 
     @staticmethod
     def mean(nodes: Nodes, *steps: Step) -> Column:

@@ -9,14 +9,14 @@ import pytest
 from benchmarks import log, peers, speed
 
 pytestmark = pytest.mark.slow
-CUSTOMERS, DAYS = 150, speed.DAYS
+CUSTOMERS = 150
 
 
 @pytest.fixture(scope="module")
 def lines(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "argv", ["log", str(folder), str(CUSTOMERS), str(DAYS)])
+        patched.setattr(sys, "argv", ["log", str(folder), str(CUSTOMERS), str(speed.DAYS)])
         log.main()
     return folder / "lines"
 
@@ -43,7 +43,7 @@ def test_every_engine_finds_the_same(lines, dates, ours, engine, tmp_path):
     speed._compare(engine, output, ours)
 
 
-def test_a_day_after_the_other_finds_the_same(lines, dates, ours, tmp_path):
+def test_a_day_after_the_other_finds_the_same(lines, dates, tmp_path):
     """The daily path ends on the last date alone."""
     output = tmp_path / speed.DAILY
     for _ in range(peers.DAILY_REPEATS + 1):

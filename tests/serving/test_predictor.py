@@ -129,9 +129,8 @@ def test_what_follows_from_the_history_is_worked_out_and_null_stays_null(predict
     told = predictor.names.read([history | {"order_probability": None}])[0]
     assert "order_probability" not in predictor.spot.implied(told, predictor.types, 1)
     middle = predictor.spot.as_of + timedelta(predictor.horizon_days // 2)
-    assert predictor.spot.implied({}, predictor.types, 2)["horizon_month"].tolist() == [
-        *(middle.month, middle.month)
-    ]
+    of_nobody = predictor.spot.implied({}, predictor.types, 2)
+    assert of_nobody["horizon_month"].tolist() == [middle.month, middle.month]
     asleep = predictor.predict([{**history, "recency_days": 190}])[0].probability
     assert asleep < predictor.predict([history])[0].probability
 
