@@ -242,14 +242,21 @@ def _likeliest(histogram: pd.DataFrame, arms: Sequence[Floats]) -> tuple[float, 
     target = hits * high + (n - hits) * low
     design = np.column_stack([np.ones_like(n), *arms])
     base = target.sum() / total
-    # From no slope at all, Newton's steps on this concave likelihood do not overshoot.
     parameters = np.array([np.log(base / (1 - base)), *np.zeros(len(arms))])
+
+    def lost(at: Floats) -> float:
+        moved = design @ at
+        return float(n @ np.logaddexp(0, moved) - target @ moved)
+
     for _ in range(50):
-        p = 1 / (1 + np.exp(-design @ parameters))
+        p = chances(design @ parameters)
         gradient = design.T @ (target - n * p)
         hessian = (design * (n * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(len(parameters))
         step = np.linalg.solve(hessian, gradient)
-        parameters = parameters + step
         if np.abs(step).max() < 1e-10:
             break
+        # Where few are positive, a whole step may overshoot.
+        while lost(parameters + step) > lost(parameters) and np.abs(step).max() > 1e-10:
+            step = step / 2
+        parameters = parameters + step
     return tuple(float(value) for value in parameters)

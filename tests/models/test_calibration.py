@@ -105,6 +105,16 @@ def test_beta_recovers_the_curve_that_made_the_labels():
     assert (found.intercept, found.rise, found.fall) == pytest.approx((-0.3, 0.6, 1.5), abs=1e-3)
 
 
+@pytest.mark.parametrize("base", [-3, -5, -7])
+def test_few_positives_do_not_throw_a_fit_off(base):
+    """A whole step of Newton's method overshoots here, and ends in chances of 0 and 1."""
+    rng = np.random.default_rng(0)
+    raw = pd.Series(np.sort(1 / (1 + np.exp(-rng.normal(base, 1.2, 20_000)))))
+    histogram = pd.DataFrame({"probability": raw, "n": 1e3, "positives": 1e3 * raw})
+    for fit in (fit_platt, fit_beta):
+        assert fit(histogram, 1.0).of(raw).to_numpy() == pytest.approx(raw.to_numpy(), rel=1e-3)
+
+
 @pytest.mark.parametrize("fit", [fit_beta, fit_isotonic])
 def test_a_curve_never_turns_the_ranking_round(fit):
     rng = np.random.default_rng(2)
