@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -62,7 +63,7 @@ class Tables:
 
         Raises InputError where a table is missing.
         """
-        with duckdb.connect() as database:
+        with _database().cursor() as database:
             database.execute("SET TimeZone = 'UTC'")
             for table in sorted(names(sql)):
                 self._offer(database, table)
@@ -102,7 +103,8 @@ class Tables:
             return
         moments = {name for name, f in fields.items() if getattr(f.type, "type", "") == "timestamp"}
         columns = ", ".join(_column(name, name in moments) for name in fields)
-        scan.project(columns).create_view(table)
+        rows = scan.project(columns).sql_query()
+        database.execute(f"CREATE TEMP VIEW {table} AS {rows}")
 
     def _path(self, table: str) -> str:
         return f"{self.location}/{table}"
@@ -111,6 +113,16 @@ class Tables:
         if not self.exists(table):
             raise InputError(f"no table {table} in {self.location}: `repurchase run` makes it")
         return DeltaTable(self._path(table))
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """What every query of the process shares: the footers of the files, once read. The tables are
+    offered to each query alone, whose cursor has its own.
+    """
+    database = duckdb.connect()
+    database.execute("SET parquet_metadata_cache = true")
+    return database
 
 
 def _rows_written(metrics: Mapping[str, Any]) -> float | None:

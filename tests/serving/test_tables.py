@@ -1,5 +1,7 @@
 """What DuckDB reads of a table is what Delta means it to be, also where its files are not."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import duckdb
 import pandas as pd
 import pyarrow as pa
@@ -57,6 +59,21 @@ def test_deleted_rows_are_gone_and_a_folder_may_have_a_blank(tmp_path):
     write_deltalake(str(folder / "t"), pa.table({"a": [1, 2]}))
     DeltaTable(str(folder / "t")).delete("a = 1")
     assert _same(folder, "SELECT a FROM t")["a"].tolist() == [2]
+
+
+def test_queries_at_the_same_time_have_tables_of_their_own(tmp_path):
+    """Of the same name in other folders; and what a commit has changed is seen."""
+    places = [tmp_path / str(place) for place in range(4)]
+    for number, place in enumerate(places):
+        write_deltalake(str(place / "t"), pa.table({"a": [number] * 1000}))
+    count = "SELECT a, count(*) AS n FROM t GROUP BY a"
+    asked = places * 10
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda place: Tables(str(place)).query(count), asked))
+    told = [[tuple(row) for row in rows.to_numpy()] for rows in found]
+    assert told == [[(int(place.name), 1000)] for place in asked]
+    write_deltalake(str(places[0] / "t"), pa.table({"a": [7]}), mode="overwrite")
+    assert Tables(str(places[0])).query(count).to_numpy().tolist() == [[7, 1]]
 
 
 def test_a_missing_table_is_told(tmp_path):
