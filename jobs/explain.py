@@ -92,7 +92,7 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
         raise InputError(f"--customer {customer}: no order before {span.as_of} in the log")
     console.print(f"[bold]{feature}[/bold] of {customer} as of {span.as_of}: {rows[0][0]}")
     say(columns[feature].description)
-    if feature.startswith(CALENDAR):
+    if feature.startswith(CALENDAR) and feature in {f.name for f in known_features(job)}:
         say("no line of the customer has a part in it")
         return
     days = _days(feature, job.settings.features.windows)
