@@ -57,22 +57,16 @@ def repurchase(log: Path, dates: Sequence[date], output: Path) -> None:
 
 def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from stored customer-days to Delta."""
-    from features.customer_days import CUSTOMER_DAYS, customer_days
-    from lake.store import Lake
-
-    lake = Lake(spark_session(), str(log.with_name("customer_days_lake")))
+    lake = _stored(log)
     if not lake.exists("customer_days"):
-        lake.replace(CUSTOMER_DAYS, customer_days(spark_session().read.parquet(str(log))))
+        _make_customer_days(lake, dates)
     _features_of(lake.read("customer_days"), log, dates, output)
 
 
 def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from stored transactions to stored customer-days and then to Delta."""
-    from features.increments import Due, update_customer_days
-
     lake = _stored(log)
-    whole = Due(None, lake.version("transactions"), lake.identity("transactions"))
-    update_customer_days(lake, whole, dates[-1])
+    _make_customer_days(lake, dates)
     _features_of(lake.read("customer_days"), log, dates, output)
 
 
@@ -100,6 +94,14 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     as_of = day + timedelta(1)
     update_customer_days(lake, due(lake, first, as_of), as_of)
     _features_of(lake.read("customer_days"), log, [as_of], output)
+
+
+def _make_customer_days(lake: Any, dates: Sequence[date]) -> None:
+    """All of them, as `repurchase build-features` stores them."""
+    from features.increments import Due, update_customer_days
+
+    whole = Due(None, lake.version("transactions"), lake.identity("transactions"))
+    update_customer_days(lake, whole, dates[-1])
 
 
 def _stored(log: Path) -> Any:
