@@ -44,6 +44,7 @@ setup(
         "catboost": ["catboost>=1.2.8,<2"],
         "serve": [
             "fastapi>=0.115,<1",
+            "fastapi-offline>=1.7,<2",
             "uvicorn[standard]>=0.34,<1",
             "onnx>=1.18,<2",
             "onnxruntime>=1.22,<2",

@@ -1,6 +1,7 @@
 """The champion without Spark: rows of features, or the orders of customers, to predictions."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
@@ -20,15 +21,21 @@ from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_mo
 from models.open_form import Explainer, OpenModel, largest, open_model
 from models.segments import RFM, Cuts, segments
 from models.trees import FEW
+from serving.alike import Alike, some_customers
 from serving.cuts import current_cuts
 from serving.requests import Names
-from serving.spot import Spot
+from serving.spot import HISTORY, Spot
 from serving.tables import Tables
 
 Floats = npt.NDArray[np.float64]
+Known = Mapping[str, npt.NDArray[Any]]
 Row = Mapping[str, Any]
 DIGITS = 6
 CENT = Decimal("0.01")
+# Features that every customer has: a row that lacks one tells only a part of what is known.
+ALWAYS = re.compile(
+    r"recency_days|tenure_days|(orders|lines|units|revenue|active_days)_(\d+d|lifetime)"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Predictor:
         ranks: Ranks,
         cuts: Cuts | None,
         spot: Spot | None,
+        customers: pd.DataFrame,
     ) -> None:
         self.name, self.version = str(row["model_name"]), str(row["model_version"])
         self.threshold, self.horizon_days = float(row["threshold"]), int(row["horizon_days"])
@@ -100,10 +108,13 @@ class Predictor:
         self.names = Names(tuple(types), frozenset(n for n, t in types.items() if t == "string"))
         self.onnx = onnx_model(model)
         self.ranks, self.cuts, self.spot = ranks, cuts, spot
+        self._numbers, self._texts = columns(model)
+        self._alike = Alike(customers, self._numbers, self._texts)
+        always = [n for n, name in enumerate(self._numbers) if ALWAYS.fullmatch(name)]
+        self._always = np.array(always, int)
         self._ready(model)
 
     def _ready(self, model: OpenModel) -> None:
-        self._numbers, self._texts = columns(model)
         self._explainer, self._turn = Explainer(model), Lock()
         self._reads = reads(model)
         said = [f"{SAID}{place}" for place in range(len(model.members))]
@@ -116,7 +127,9 @@ class Predictor:
 
     def predict(self, rows: Sequence[Row], reasons: bool = True) -> list[Prediction]:
         """What is said of each row of features. One that no row names is worked out where it
-        follows from the others; any other is missing, as is one that is None.
+        follows from the others; any other is missing, as is one that is None. Of a row without
+        something that every customer has, what is missing is taken from customers alike (see
+        `Alike`).
 
         Raises InvalidRows, which tells every field that is wrong.
         """
@@ -131,6 +144,26 @@ class Predictor:
         if self.spot is not None:
             known |= self.spot.implied(known, self._read, len(given))
         return self._predicted(known, given, reasons)
+
+    def unused(self, row: Row) -> list[str]:
+        """The names in a row of features that have no influence on what is said."""
+        used = self._read.union(HISTORY, self._alike.axes)
+        return [
+            name
+            for name in row
+            for feature in [self.names.feature(name)]
+            if feature is not None and feature not in used
+        ]
+
+    def implied(self) -> set[str]:
+        """The features that follow from recency, tenure, orders and revenue, whatever they are."""
+        if self.spot is None:
+            return set()
+        somebody = {"recency_days": 1.0, "tenure_days": 200.0, "orders_lifetime": 5.0}
+        history = {name: np.array([value]) for name, value in somebody.items()}
+        revenue = {"revenue_lifetime": np.array([100.0])}
+        found = self.spot.implied(history | revenue, self._read, 1)
+        return {name for name, values in found.items() if not np.isnan(values[0])}
 
     def predict_orders(
         self, orders: Sequence[Row], as_of: date | None = None, reasons: bool = True
@@ -162,11 +195,11 @@ class Predictor:
         known, given = self.names.read(rows)
         return self._segments(known, len(given))
 
-    def probabilities(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> Floats:
+    def probabilities(self, known: Known, rows: int) -> Floats:
         """The probability of each row of columns of features; those not there are missing."""
         return np.asarray(self._session.run([PROBABILITY], self._feed(known, rows))[0])
 
-    def _feed(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> dict[str, Any]:
+    def _feed(self, known: Known, rows: int) -> dict[str, Any]:
         numbers = np.full((rows, len(self._numbers)), np.nan)
         for place, name in enumerate(self._numbers):
             if name in known:
@@ -180,14 +213,32 @@ class Predictor:
             feed[TEXTS] = texts
         return feed
 
-    def _predicted(
-        self, known: Mapping[str, npt.NDArray[Any]], given: list[int], reasons: bool
-    ) -> Columns:
+    def _complete(self, feed: Mapping[str, Any], known: Known) -> Floats | None:
+        """Put what customers alike have into rows that lack what every customer has; the numbers
+        that were put, NaN where none was, or None where nothing is lacking.
+        """
+        numbers = feed[NUMBERS]
+        rows = np.flatnonzero(np.isnan(numbers[:, self._always]).any(axis=1))
+        if not len(rows):
+            return None
+        of_others, texts = self._alike.of(known, rows)
+        told = numbers[rows]
+        missing = np.isnan(told)
+        numbers[rows] = np.where(missing, of_others, told)
+        if TEXTS in feed:
+            feed[TEXTS][rows] = np.where(feed[TEXTS][rows] == "", texts, feed[TEXTS][rows])
+        likely = np.full(numbers.shape, np.nan)
+        likely[rows] = np.where(missing, of_others, np.nan)
+        return likely
+
+    def _predicted(self, known: Known, given: list[int], reasons: bool) -> Columns:
         rows = len(given)
         if not rows:
             return {name: [] for name in FIELDS}
         wanted = [PROBABILITY, *self._parts] if reasons else [PROBABILITY]
-        probability, *parts = self._session.run(wanted, self._feed(known, rows))
+        feed = self._feed(known, rows)
+        likely = self._complete(feed, known)
+        probability, *parts = self._session.run(wanted, feed)
         deciles = self.ranks.decile(probability)
         return {
             "probability": probability.tolist(),
@@ -195,18 +246,18 @@ class Predictor:
             "decile": deciles,
             "band": [None if d is None else self.ranks.bands[d - 1] for d in deciles],
             "segment": self._segments(known, rows),
-            "reasons": self._reasons(parts, known) if reasons else [()] * rows,
+            "reasons": self._reasons(parts, known, likely) if reasons else [()] * rows,
             "features_given": given,
         }
 
-    def _segments(self, known: Mapping[str, npt.NDArray[Any]], rows: int) -> list[str | None]:
+    def _segments(self, known: Known, rows: int) -> list[str | None]:
         if self.cuts is None or not all(name in known for name in RFM):
             return [None] * rows
         recency, orders, revenue = (known[name] for name in RFM)
         return segments(recency, orders, revenue, self.cuts)
 
     def _reasons(
-        self, parts: Sequence[Floats], known: Mapping[str, npt.NDArray[Any]]
+        self, parts: Sequence[Floats], known: Known, likely: Floats | None
     ) -> list[list[Reason]]:
         found = dict(zip(self._parts, parts, strict=True))
         read = {name: np.ascontiguousarray(found[name].T) for name in set(self._reads)}
@@ -218,20 +269,24 @@ class Predictor:
         places, most = largest(moved, min(COUNT, len(self.features)))
         return [
             [
-                self._reason(self.features[place], known, row, contribution)
+                self._reason(self.features[place], known, likely, row, contribution)
                 for place, contribution in zip(of_row.tolist(), by.tolist(), strict=True)
             ]
             for row, (of_row, by) in enumerate(zip(places.T, most.T, strict=True))
         ]
 
     def _reason(
-        self, feature: str, known: Mapping[str, npt.NDArray[Any]], row: int, moved: float
+        self, feature: str, known: Known, likely: Floats | None, row: int, moved: float
     ) -> Reason:
         value = known[feature][row] if feature in known else None
         if isinstance(value, float) and np.isnan(value):
             value = None
+        shown = _shown(value)
+        if value is None and likely is not None and feature in self._numbers:
+            number = likely[row, self._numbers.index(feature)]
+            shown = shown if np.isnan(number) else f"not told, in customers alike {_shown(number)}"
         said = self.descriptions.get(feature, feature)
-        sentence = f"{said}: {_shown(value)} ({moved * 100:+.1f} points)"
+        sentence = f"{said}: {shown} ({moved * 100:+.1f} points)"
         number = None if value is None or isinstance(value, str) else float(value)
         return Reason(feature, number, moved, sentence)
 
@@ -254,7 +309,8 @@ def load_predictor(tables: Tables) -> Predictor:
     row = {str(name): value for name, value in rows.iloc[0].items()}
     spot = Spot(tables, int(row["horizon_days"])) if tables.exists("customer_base") else None
     cuts = current_cuts(tables.query) if set(RFM) <= set(known) else None
-    return Predictor(row, tables.descriptions("features"), known, _ranks(tables), cuts, spot)
+    told = tables.descriptions("features")
+    return Predictor(row, told, known, _ranks(tables), cuts, spot, some_customers(tables.query))
 
 
 def _ranks(tables: Tables) -> Ranks:

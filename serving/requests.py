@@ -26,6 +26,9 @@ IDS = ("customer_id", "user_id", "id")
 WHO = (*IDS, "as_of")
 # Accepted and not used: no feature says it.
 UNUSED = ("unique_products",)
+# What no customer has less than 0 of.
+NOT_NEGATIVE = tuple(name for name in SYNONYMS.values() if name != "revenue_lifetime")
+RECENCY, TENURE = "recency_days", "tenure_days"
 # The largest number that is taken for one: what no shop has sold.
 MOST = 1e15
 MAX_TEXT = 500
@@ -92,6 +95,10 @@ class Names:
                     column[number] = value
                     given[number] += 1
         problems += self._twice(rows)
+        problems += [
+            Problem(int(number), TENURE, f"must be at least {RECENCY}: the first order is no later")
+            for number in _before_the_first(found)
+        ]
         if problems:
             raise InvalidRows(problems)
         return found, given
@@ -119,11 +126,13 @@ class Names:
             except OverflowError:
                 return None
             missing = np.isnan(column)
-            if missing.sum() != values.count(None) or (np.abs(column[~missing]) > MOST).any():
+            least = 0 if feature in NOT_NEGATIVE else -MOST
+            outside = (column < least) | (column > MOST)
+            if missing.sum() != values.count(None) or outside.any():
                 return None
             found[feature] = column
             given += ~missing
-        if self.texts.intersection(found):
+        if self.texts.intersection(found) or len(_before_the_first(found)):
             return None
         return found, given.tolist()
 
@@ -154,7 +163,8 @@ class Names:
         # A whole number may be too large to be compared as a float.
         if not -MOST <= value <= MOST or math.isnan(value):
             return f"must be a finite number of at most {MOST:.0e} either way"
-        return None
+        negative = value < 0 and self.feature(name) in NOT_NEGATIVE
+        return "must not be negative" if negative else None
 
     def _twice(self, rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
         """Features that a row names by two names, which are told once for each set of names."""
@@ -170,3 +180,10 @@ class Names:
                 if feature is not None and of.setdefault(feature, name) != name:
                     problems.append(Problem(number, name, f"is {feature}, as {of[feature]} is"))
         return problems
+
+
+def _before_the_first(found: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    """The rows whose last order would be before their first."""
+    if RECENCY not in found or TENURE not in found:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(found[RECENCY] > found[TENURE])

@@ -25,6 +25,7 @@ OPTIONAL = (
 )
 # What says when a customer has ordered, as far as is known without the orders.
 HISTORY = ("recency_days", "tenure_days", "orders_lifetime")
+UNITS = "units_"
 KINDS = ("purchase", "return", "cancelled")
 # Days of orders must lie in these years, and money be less than this.
 YEARS = range(1970, 2201)
@@ -51,7 +52,8 @@ class Spot:
 
     def features(self, orders: Sequence[Mapping[str, Any]], as_of: date | None) -> pd.DataFrame:
         """The features of the customers at `as_of`, by default the latest of the tables: one row
-        per customer with an order before it.
+        per customer with an order before it. Units are missing where no order of a customer has a
+        `quantity`.
 
         Raises InvalidRows, and InputError where nobody has ordered before it.
         """
@@ -71,6 +73,9 @@ class Spot:
         found = features_of(lines, snapshots, self._predictions(day))
         if found.empty:
             raise InputError(f"nobody has an order before as_of {day}")
+        told = {str(order["customer_id"]) for order in orders if "quantity" in order}
+        units = [str(name) for name in found if str(name).startswith(UNITS)]
+        found.loc[~found["customer_id"].isin(told), units] = np.nan
         return found
 
     def implied(
@@ -97,12 +102,14 @@ class Spot:
             for days, values in empty.items()
         }
         with np.errstate(all="ignore"):
+            gap = np.where(orders > 1, (tenure - recency) / (orders - 1), np.nan)
             return found | {
                 "active_days_lifetime": orders,
                 "first_to_last_order_days": tenure - recency,
                 "average_order_value_lifetime": revenue / orders,
                 "spending_rate": revenue / tenure,
-                "gap_mean_days": np.where(orders > 1, (tenure - recency) / (orders - 1), np.nan),
+                "gap_mean_days": gap,
+                "recency_over_gap_mean": np.where(gap > 0, recency / gap, np.nan),
                 **self._expected(recency, tenure, orders, revenue),
             }
 

@@ -33,6 +33,9 @@ class OnePrediction(Prediction):
     model_name: str
     model_version: str
     horizon_days: int
+    features_unused: list[str] = Field(
+        description="Of those that were sent: what has no influence on this champion"
+    )
 
 
 class Predictions(BaseModel):

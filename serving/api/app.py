@@ -12,6 +12,7 @@ import orjson
 import structlog
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +30,7 @@ from serving.tables import Tables
 log = structlog.get_logger("repurchase.api")
 PAGE = 100
 MODEL_TABLES = ("models", "current_scores", "features")
+FILTERS = ("as_of", "decile", "band", "segment", "limit", "offset")
 SEGMENT_NAMES = [segment.name for segment in SEGMENTS]
 
 
@@ -107,7 +109,7 @@ def make_app(
         with suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its pages are complete without a network
         title="repurchase",
         version="1",
         description="Who orders again: scores from the tables, and predictions of the champion.",
@@ -186,7 +188,7 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
         "/scores",
         response_model=answers.Scores,
         tags=["scores"],
-        dependencies=[_allowed(gate, READ)],
+        dependencies=[_allowed(gate, READ), Depends(_only_known)],
         responses=_errors(401, 403, 422, 429),
     )
     def scores(
@@ -228,6 +230,13 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
         return _json(found[0])
 
 
+async def _only_known(request: Request) -> None:
+    """A filter that is mistaken for one would let everybody through."""
+    unknown = sorted(set(request.query_params) - set(FILTERS))
+    if unknown:
+        raise ApiError(422, f"{unknown[0][:100]}: no such filter; known are {', '.join(FILTERS)}")
+
+
 def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) -> None:
     shared: dict[str, Any] = {
         "tags": ["predictions"],
@@ -237,7 +246,9 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
 
     @app.post("/predict", response_model=answers.OnePrediction, **shared)
     async def predict(request: Request, reasons: Reasons = True) -> Response:
-        """Score one customer, from features or from orders. A feature may be missing or null."""
+        """Score one customer, from features or from orders. A feature may be missing or null: if it
+        is one that every customer has, all that is missing is taken from customers alike.
+        """
         predictor = champion.get()
         sent = await _sent(request, limits.body)
         who: Any
@@ -249,10 +260,13 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
                     f"orders: of {len(found)} customers; send those of one, or ask /predict/batch",
                 )
             (who, said), *_ = found.items()
+            unused = []
         else:
             who, said = _who(sent), predictor.predict([sent], reasons)[0]
+            unused = predictor.unused(sent)
         champion.metrics.probabilities.observe([said.probability])
-        return _json({"customer_id": who, **_model(predictor), **vars(said)})
+        found_out = {**vars(said), "features_unused": unused}
+        return _json({"customer_id": who, **_model(predictor), **found_out})
 
     @app.post("/predict/batch", response_model=answers.Predictions, **shared)
     async def batch(request: Request, reasons: Reasons = False) -> Response:
@@ -279,14 +293,16 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
 def _of_orders(
     predictor: Predictor, sent: Mapping[str, Any], reasons: bool, limits: Limits
 ) -> dict[str, Prediction]:
-    unknown = set(sent) - {"orders", "as_of"}
+    who = _who(sent)
+    shared = {} if who is None else {"customer_id": who}
+    unknown = set(sent) - {"orders", "as_of", *IDS}
     if unknown:
         raise ApiError(422, f"unknown beside orders: {', '.join(sorted(unknown))}"[:1000])
     try:
         as_of = date.fromisoformat(sent["as_of"]) if sent.get("as_of") is not None else None
     except (ValueError, TypeError):
         raise ApiError(422, "as_of: must be a day such as 2024-12-31") from None
-    orders = _rows(sent["orders"], "orders", limits.batch)
+    orders = [{**shared, **order} for order in _rows(sent["orders"], "orders", limits.batch)]
     return predictor.predict_orders(orders, as_of, reasons)
 
 

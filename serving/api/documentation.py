@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from serving.predictor import Predictor
-from serving.requests import MAX_TEXT, MOST, SYNONYMS
+from serving.requests import MAX_TEXT, MOST, NOT_NEGATIVE, SYNONYMS
 from serving.spot import KINDS
 
 Schema = dict[str, Any]
@@ -34,11 +34,13 @@ def orders(predictor: Predictor) -> list[dict[str, Any]]:
             "customer_id": "C1",
             "ordered_at": f"{today - timedelta(50)}T17:20:00",
             "amount": AN_AMOUNT,
+            "quantity": 2,
         },
         {
             "customer_id": "C1",
             "ordered_at": str(today - timedelta(9)),
             "amount": 45,
+            "quantity": 1,
             "category": "tea",
         },
     ]
@@ -93,14 +95,15 @@ def many_schema(most: int) -> Schema:
 def segment_schema() -> Schema:
     """The body of `/segment`."""
     number: Schema = {"type": "number", "minimum": -MOST, "maximum": MOST}
+    count: Schema = {**number, "minimum": 0}
     return {
         "type": "object",
         "required": ["Recency", "Frequency", "Monetary"],
         "additionalProperties": False,
         "properties": {
             "customer_id": ID,
-            "Recency": {**number, "description": "Days since the last order"},
-            "Frequency": {**number, "description": "Orders"},
+            "Recency": {**count, "description": "Days since the last order"},
+            "Frequency": {**count, "description": "Orders"},
             "Monetary": {**number, "description": "Money spent"},
             "Unique_Products": {**number, "description": "Taken, and not used by the segments"},
         },
@@ -116,13 +119,13 @@ def body(schema: Schema, examples: dict[str, Any]) -> Schema:
 def _row(predictor: Predictor) -> Schema:
     features: Schema = {
         name: {
-            **({**TEXT, "type": ["string", "null"]} if kind == "string" else NUMBER),
+            **({**TEXT, "type": ["string", "null"]} if kind == "string" else _number(name)),
             "description": predictor.descriptions.get(name, ""),
         }
         for name, kind in predictor.types.items()
     }
     also = {
-        synonym: {**NUMBER, "description": f"The same as {feature}"}
+        synonym: {**_number(feature), "description": f"The same as {feature}"}
         for synonym, feature in SYNONYMS.items()
         if feature in features and synonym not in features
     }
@@ -132,6 +135,10 @@ def _row(predictor: Predictor) -> Schema:
         "properties": {"customer_id": ID, **features, **also},
         "additionalProperties": False,
     }
+
+
+def _number(feature: str) -> Schema:
+    return {**NUMBER, "minimum": 0} if feature in NOT_NEGATIVE else NUMBER
 
 
 def _order() -> Schema:

@@ -1,6 +1,7 @@
 """The API in its own words: what it answers, whom it lets in, and what it says of bad requests."""
 
 import asyncio
+import re
 import shutil
 import time
 from contextlib import contextmanager
@@ -133,6 +134,10 @@ def test_a_customer_of_another_system_is_scored(client):
     assert told["band"] in ("high", "medium", "low")
     assert told["model_version"]
     assert client.post("/predict?reasons=false", json=SEED).json()["reasons"] == []
+    card = {one["name"]: one["read"] for one in client.get("/model").json()["features"]}
+    assert told["features_unused"] == []
+    unread = next(name for name, read in card.items() if not read and name.startswith("horizon"))
+    assert client.post("/predict", json={unread: 3}).json()["features_unused"] == [unread]
 
 
 @pytest.mark.parametrize("name", ["customers", "users"])
@@ -153,6 +158,8 @@ def test_orders_are_scored_alone_and_in_a_batch(client):
     ]
     alone = client.post("/predict", json={"orders": orders[:1]}).json()
     assert alone["customer_id"] == "a"
+    unnamed = {"orders": [{k: v for k, v in orders[0].items() if k != "customer_id"}]}
+    assert client.post("/predict", json={"customer_id": "a", **unnamed}).json() == alone
     both = client.post("/predict/batch", json={"orders": orders, "as_of": "2024-01-15"}).json()
     assert [one["customer_id"] for one in both["predictions"]] == ["a", "b"]
     _problem(client.post("/predict", json={"orders": orders}), 422)
@@ -224,6 +231,7 @@ def test_other_methods_and_paths_get_a_problem(client):
     _problem(client.get("/scores", params={"band": "huge"}), 422)
     _problem(client.get("/scores", params={"segment": "rich"}), 422)
     _problem(client.get("/scores", params={"as_of": "0000"}), 422)
+    assert "no such filter" in _problem(client.get("/scores?min_probability=1"), 422)["detail"]
 
 
 def test_keys_open_what_their_scopes_name(undisturbed):
@@ -313,7 +321,11 @@ def test_the_examples_of_the_documentation_work(client):
             assert answer.status_code == 200, (path, answer.text)
             tried += 1
     assert tried >= 5
-    assert "swagger" in client.get("/docs").text.lower()
+    page = client.get("/docs").text
+    files = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert any("swagger" in file for file in files)
+    # Complete without a network.
+    assert [client.get(file).status_code for file in files] == [200] * len(files)
 
 
 def test_many_at_a_time_get_their_own_answers(undisturbed):

@@ -150,6 +150,8 @@ WRONG = {
     "nested": ({"recency_days": {"a": 1}}, "must be a number"),
     "twice": ({"recency": 1, "recency_days": 1}, "is recency_days"),
     "number for a text": ({"favourite_category": 3}, "must be a text"),
+    "negative": ({"monetary": -5, "recency_days": -1}, "must not be negative"),
+    "last before first": ({"recency": 30, "tenure_days": 20}, "must be at least recency_days"),
     "long text": ({"favourite_category": "x" * 501}, "must be a text"),
 }
 

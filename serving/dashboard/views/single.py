@@ -44,7 +44,7 @@ def page() -> None:
         for problem in wrong.problems:
             st.error(f"{problem.field} {problem.message}")
         return
-    _answer(said, champion)
+    _answer(said, champion, champion.unused(known))
 
 
 def _form(champion: Predictor) -> dict[str, Any]:
@@ -73,9 +73,10 @@ def _important(champion: Predictor, taken: list[str]) -> list[str]:
     """The numbers that the champion looks at most and the form does not ask for yet."""
     if not reading.exists("importances"):
         return []
-    most = models.importances(reading.query, champion.version, 4 * _MORE)["feature"].tolist()
-    texts = champion.names.texts
-    return [name for name in most if name not in taken and name not in texts][:_MORE]
+    most = models.importances(reading.query, champion.version, 6 * _MORE)["feature"].tolist()
+    # What follows from the form is not asked for.
+    asked = champion.names.texts.union(taken, champion.implied())
+    return [name for name in most if name not in asked][:_MORE]
 
 
 def _field(name: str, usual: float | None, meant: str) -> float | int | None:
@@ -92,13 +93,13 @@ def _field(name: str, usual: float | None, meant: str) -> float | int | None:
 
 
 def _optional(name: str, usual: float | None, champion: Predictor) -> float | None:
-    median = "" if usual is None or pd.isna(usual) else f"median customer: {usual:,.4g}"
+    median = "" if usual is None or pd.isna(usual) else f"not told; the median is {usual:,.4g}"
     return st.number_input(
-        f"{name}: {champion.descriptions.get(name, '')}", value=None, placeholder=median
+        champion.descriptions.get(name) or name, value=None, placeholder=median, help=name
     )
 
 
-def _answer(said: Prediction, champion: Predictor) -> None:
+def _answer(said: Prediction, champion: Predictor, unused: list[str]) -> None:
     st.subheader("Answer", anchor=False)
     looks.figures(
         {
@@ -117,6 +118,7 @@ def _answer(said: Prediction, champion: Predictor) -> None:
         st.markdown(f"**{plan.name.capitalize()}** ({plan.means}). **Plan:** {plan.plan}")
     looks.reasons([vars(reason) for reason in said.reasons])
     st.caption(
-        f"{champion.name} ({champion.version}) was told {said.features_given} of its features; "
-        "the others follow from these or are missing."
+        f"{champion.name} ({champion.version}) was told {said.features_given} features; the others "
+        "follow from these or are those of customers alike."
+        + (f" It makes no use of {', '.join(unused)}." if unused else "")
     )
