@@ -71,7 +71,8 @@ WINDOWED = (
     Feature(
         "std_order_value_{w}",
         "double",
-        "Sample standard deviation of the order values {period}; null below two orders",
+        "How much the order values {period} differ (sample standard deviation); "
+        "null below two orders",
         _spread("orders_{w}", "revenue_cents_{w}", "order_cents_squared_{w}") + " / 100",
     ),
     Feature("active_days_{w}", "int", "Days with an order {period}", "active_days_{w}"),
@@ -90,8 +91,8 @@ WINDOWED = (
     Feature(
         "weekend_lift_{w}",
         "double",
-        "weekend_share over the share of weekend days {period}; null without an order "
-        "or a weekend day",
+        "How many times as often as by chance orders {period} were placed on a weekend "
+        "(weekend_share over the share of weekend days); null without an order or a weekend day",
         "weekend_orders_{w} * days_{w} / (orders_{w} * weekend_days_{w})",
     ),
     Feature(
@@ -103,8 +104,8 @@ WINDOWED = (
     Feature(
         "holiday_lift_{w}",
         "double",
-        "holiday_share over the share of public holidays {period}; null without an order "
-        "or a holiday",
+        "How many times as often as by chance orders {period} were placed on a public holiday "
+        "(holiday_share over the share of holidays); null without an order or a holiday",
         "holiday_orders_{w} * days_{w} / (orders_{w} * holiday_days_{w})",
     ),
     Feature(
@@ -203,8 +204,8 @@ SNAPSHOT = (
     Feature(
         "gap_std_days",
         "double",
-        "Sample standard deviation of the days between consecutive days with an order; "
-        "null below three such days",
+        "How much the days between consecutive days with an order differ (sample standard "
+        "deviation); null below three such days",
         _spread("gaps_lifetime", "gap_days_lifetime", "gap_days_squared_lifetime"),
     ),
     Feature(
@@ -216,19 +217,20 @@ SNAPSHOT = (
     Feature(
         "recency_over_gap_mean",
         "double",
-        "recency_days over gap_mean_days; null below two days with an order",
+        "Days since the last order over the mean days between orders (recency_days over "
+        "gap_mean_days); null below two days with an order",
         "(as_of - last_day) * gaps_lifetime / gap_days_lifetime",
     ),
     Feature(
         "orders_decayed_30d",
         "double",
-        "Orders weighed by half for every 30 days of age, within the longest window",
+        "Orders within the longest window, each of which counts half for every 30 days of age",
         "orders_decayed_30 / 1048576",
     ),
     Feature(
         "orders_decayed_90d",
         "double",
-        "Orders weighed by half for every 90 days of age, within the longest window",
+        "Orders within the longest window, each of which counts half for every 90 days of age",
         "orders_decayed_90 / 1048576",
     ),
     Feature(
@@ -324,15 +326,15 @@ PREDICTIONS = (
     Feature(
         "order_probability",
         "double",
-        "Probability of an order in the {horizon} days from as_of, if orders come at random "
-        "(MBG/NBD)",
+        "Probability of an order in the {horizon} days from as_of by the rhythm of past orders "
+        "alone, if they come at random (MBG/NBD)",
         "order_probability",
     ),
     Feature(
         "order_probability_regular",
         "double",
-        "Probability of an order in the {horizon} days from as_of, if orders come at regular gaps "
-        "(MBG/CNBD-2)",
+        "Probability of an order in the {horizon} days from as_of by the rhythm of past orders "
+        "alone, if they come at regular gaps (MBG/CNBD-2)",
         "order_probability_regular",
     ),
     Feature(
