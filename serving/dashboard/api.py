@@ -12,7 +12,9 @@ import pandas as pd
 
 TRIES = 20
 _SECONDS = 3
-_SUM = re.compile(r"^(\w+_seconds)_(sum|count)(\{[^}]*\})? (\S+)$", re.MULTILINE)
+# The value of a label may have a brace: /scores/{customer_id}.
+_LABELS = r"\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\}"
+_SUM = re.compile(rf"^(\w+_seconds)_(sum|count)({_LABELS})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,22 @@ from serving.dashboard.figures.charts import Chart
 from serving.dashboard.figures.people import reasons_chart
 
 TABLES = "tables"
+# What people ask about, by the name of the figure.
+TERMS = {
+    "ROC-AUC": "How often one who ordered was scored above one who did not: 0.5 is chance, 1 all.",
+    "PR-AUC": "Mean precision over all recalls: chance is the share that ordered, 1 is perfect.",
+    "lift of the top 10 %": "How many times as many of the likeliest tenth ordered as of all.",
+    "log loss": "How far the probabilities are from what happened; surprise costs most. Less is "
+    "better.",
+    "Brier score": "Mean squared distance of the probabilities from what happened. Less is better.",
+    "ECE": "Expected calibration error: by how much probabilities and shares that ordered differ, "
+    "on average over groups of alike probabilities. Less is better.",
+    "precision": "Of those predicted to order, the share that did.",
+    "recall": "Of those who ordered, the share that was predicted to.",
+    "F1": "The harmonic mean of precision and recall.",
+    "Probability alive (MBG/NBD)": "That the customer has not left for good, by a model of how "
+    "often and how lately people order; it knows the order days alone.",
+}
 _STYLE = """<style>
 .block-container {padding-top: 2.6rem; padding-bottom: 3rem; max-width: 1500px}
 [data-testid="stMetric"] {padding: .1rem 1.4rem .1rem 0}
@@ -88,13 +104,15 @@ def missing(table: str, command: str, what: str) -> None:
 
 
 def percent(value: float) -> str:
-    """A share, in percent with one digit."""
-    return f"{value:.1%}"
+    """A share, in percent with one digit; a dash for one that is not there."""
+    return "–" if pd.isna(value) else f"{value:.1%}"
 
 
 def figures(cells: dict[str, str], help_: dict[str, str] | None = None) -> None:
-    """Key figures in one row that breaks where the window is narrow."""
-    known = help_ or {}
+    """Key figures in one row that breaks where the window is narrow; what a term of the field
+    means is said beside it.
+    """
+    known = TERMS | (help_ or {})
     with st.container(horizontal=True, gap="small"):
         for name, value in cells.items():
             st.metric(name[:1].upper() + name[1:], value, help=known.get(name), width="content")

@@ -18,6 +18,7 @@ from serving.dashboard.figures.sample import among, every
 
 WATCH, SHIFTED = 0.1, 0.25
 MISSING = -1
+_DIGITS = range(4, 18)
 _TENTHS = [round(0.1 * place, 1) for place in range(1, 10)]
 # Customers that no bin has are counted as half a one, so that a logarithm is there.
 _HALF = 0.5
@@ -106,22 +107,26 @@ def _bin(feature: str, ends: list[float]) -> str:
 def _shares(
     name: str, ends: list[float], counted: dict[str, dict[str, dict[int, float]]]
 ) -> pd.DataFrame:
-    places = [*range(len(ends) + 1), MISSING]
-    found = {"feature": name, "place": places, "bin": [_named(place, ends) for place in places]}
+    places, told = [*range(len(ends) + 1), MISSING], _told(ends)
+    found = {"feature": name, "place": places, "bin": [_named(place, told) for place in places]}
     for side, features in counted.items():
         counts = np.array([features[name].get(place, 0) for place in places], float) + _HALF
         found[side] = counts / counts.sum()
     return pd.DataFrame(found)
 
 
-def _named(place: int, ends: list[float]) -> str:
+def _told(ends: list[float]) -> list[str]:
+    """The ends with as few digits as tell them apart."""
+    told = [[f"{end:,.{digits}g}" for end in ends] for digits in _DIGITS]
+    return next((one for one in told if len(set(one)) == len(ends)), told[-1])
+
+
+def _named(place: int, ends: list[str]) -> str:
     if place == MISSING:
         return "missing"
     if not ends:
         return "any value"
-    if place == 0:
-        return f"≤ {ends[0]:,.4g}"
-    return f"> {ends[-1]:,.4g}" if place == len(ends) else f"≤ {ends[place]:,.4g}"
+    return f"> {ends[-1]}" if place == len(ends) else f"≤ {ends[place]}"
 
 
 def stability_chart(rows: pd.DataFrame) -> c.Chart:

@@ -42,11 +42,15 @@ def members(
     segment: str,
     bands: Sequence[str],
 ) -> pd.DataFrame:
-    """The customers of a segment and of these bands, the likeliest first."""
+    """The customers of a segment and of these bands, the likeliest first, with the reasons in
+    words.
+    """
     return query(
-        f"SELECT customer_id, segment, probability, decile, band FROM ({_placed(cuts)}) "
+        "SELECT customer_id, segment, round(probability, 4) AS probability, decile, band, "
+        "array_to_string(list_transform(reasons, lambda one: one.sentence), '; ') AS reasons "
+        f"FROM ({_placed(cuts)}) "
         f"JOIN current_scores USING (customer_id) WHERE {horizon.where} AND segment = $segment "
-        "AND list_contains($bands, band) ORDER BY probability DESC, customer_id",
+        "AND list_contains($bands, band) ORDER BY current_scores.probability DESC, customer_id",
         {"as_of": as_of, "segment": segment, "bands": list(bands)},
     )
 

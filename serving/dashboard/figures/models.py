@@ -123,7 +123,8 @@ def verdicts(query: Query, subject: Subject, metric: str) -> pd.DataFrame:
         f"WHERE {_OF_SUBJECT} AND metric = $metric UNION ALL "
         "SELECT model, -difference, -high, -low, CASE verdict WHEN 'better' THEN 'worse' "
         "WHEN 'worse' THEN 'better' ELSE verdict END FROM comparisons "
-        "WHERE model_version = $version AND other = $model AND metric = $metric) ORDER BY other",
+        "WHERE model_version = $version AND other = $model AND metric = $metric) "
+        f"ORDER BY difference {'' if metric in LESS_IS_BETTER else 'DESC'}, other",
         {**subject.key, "metric": metric},
     )
 

@@ -131,7 +131,7 @@ def reasons_chart(reasons: pd.DataFrame) -> c.Chart:
     tooltip = c.told(
         ("feature:N", "feature", ""), ("points:Q", "points", "+.1f"), ("sentence:N", "", "")
     )
-    value = c.number("points", "percentage points", "+.0f")
+    value = c.number("points", "percentage points", "+.2~f")
     chart = c.bars(rows, "feature", value, tooltip).encode(
         color=c.named("way", ("raises", "lowers"))
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from conf.errors import InputError
 from serving.dashboard.figures.sheets import Upload
 from serving.predictor import Prediction, Predictor
-from serving.requests import WHO, InvalidRows, Problem
+from serving.requests import IDS, WHO, InvalidRows, Problem
 from serving.spot import NEEDED, OPTIONAL
 
 # With more rows than this, nobody reads the reasons of each, which cost most of the time.
@@ -30,6 +30,8 @@ class Scored:
     customers: pd.DataFrame
     unused: list[str]
     with_reasons: bool
+    # How many customers of a file of customers are there more than once.
+    repeated: int = 0
 
     @property
     def refused(self) -> pd.DataFrame:
@@ -56,7 +58,16 @@ def score_customers(predictor: Predictor, upload: Upload) -> Scored:
     numbers = {name: v for name, v in values.items() if known[name] not in predictor.names.texts}
     unused = [name for name in upload.header if name not in known and name.lower() not in WHO]
     customers = _numbers(numbers).assign(**_columns(said)).dropna(subset=["probability"])
-    return Scored(_joined(upload, said, problems), customers, unused, reasons)
+    twice = _repeated(upload)
+    return Scored(_joined(upload, said, problems), customers, unused, reasons, twice)
+
+
+def _repeated(upload: Upload) -> int:
+    who = next((name for name in upload.header if name.lower() in IDS), None)
+    if who is None:
+        return 0
+    counts = pd.Series(upload.column(who)).replace("", None).value_counts()
+    return int((counts > 1).sum())
 
 
 def _check_features(predictor: Predictor, known: Mapping[str, str]) -> None:

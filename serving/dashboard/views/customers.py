@@ -10,6 +10,8 @@ from serving.dashboard import looks, reading
 from serving.dashboard.figures import groups, models, people, scores
 
 SHOWN_FEATURES = 15
+# Numbers from here on are told without what is behind the point.
+_WHOLE = 1000
 
 
 def page() -> None:
@@ -149,4 +151,6 @@ def _wanted(scored: dict[str, Any]) -> list[str]:
 def _value(value: Any) -> str:
     if value is None or pd.isna(value):
         return "–"
-    return value if isinstance(value, str) else f"{value:,.4g}" if value % 1 else f"{value:,.0f}"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value % 1 == 0 or abs(value) >= _WHOLE else f"{value:.4g}"

@@ -1,5 +1,8 @@
 """Model: how good the champion is, where it pays, what it looks at, and who challenges it."""
 
+import math
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -10,6 +13,7 @@ from serving.dashboard.figures import models
 from serving.dashboard.figures.models import Subject
 
 BASELINE = "recency"
+_CHOSEN_BUDGET = "chosen_budget"
 KINDS = ("the model shown", "other model or baseline")
 COMPARED: list[str] = ["roc_auc", "pr_auc", "log_loss"]
 BY_DATE: list[str] = [*COMPARED, "brier", "ece"]
@@ -105,7 +109,7 @@ def _threshold(model: pd.Series, subject: Subject) -> None:
             help="Begins at the model's own. Counts are of hundredths of the customers.",
         )
         matrix = models.confusion(curve, threshold / 100)
-        looks.figures({name: f"{value:.1%}" for name, value in models.rates(matrix).items()})
+        looks.figures({name: looks.percent(value) for name, value in models.rates(matrix).items()})
         looks.show(charts.confusion(matrix), pd.DataFrame([matrix]))
     with right:
         bins = models.calibration(reading.query, subject)
@@ -118,11 +122,10 @@ def _profit(model: pd.Series, subject: Subject) -> None:
     curve = models.curve(reading.query, subject)
     first, second, third = st.columns(3)
     margin = first.slider(
-        f"Margin of an order, {currency}", 1.0, 200.0, 20.0, step=1.0, format="%.0f"
+        f"Margin of an order, {currency}", 1.0, 500.0, 20.0, step=1.0, format="%.0f"
     )
     cost = second.slider(f"Cost of a contact, {currency}", 0.0, 50.0, 1.0, step=0.1)
-    everybody = max(1.0, float(curve["customers"].max()) * cost)
-    budget = third.slider(f"Budget, {currency}", 0.0, everybody, everybody, format="%.0f")
+    budget = _budget(third, f"Budget, {currency}", float(curve["customers"].max()) * cost)
     profits = models.profit(curve, margin, cost)
     best = models.best(profits, budget)
     looks.figures(
@@ -139,6 +142,18 @@ def _profit(model: pd.Series, subject: Subject) -> None:
         "On the held-out date, had the likeliest been contacted. It counts every order of a "
         "contacted customer, also those that would have come without the contact."
     )
+
+
+def _budget(place: Any, label: str, everybody: float) -> float:
+    """A slider in a hundred steps up to what it costs to contact everybody, where it begins; a
+    budget that was chosen stays when that cost changes.
+    """
+    step = max(1.0, float(round(everybody / 100)))
+    most = step * max(1, math.ceil(everybody / step))
+    chosen = min(st.session_state.get(_CHOSEN_BUDGET) or most, most)
+    budget: float = place.slider(label, 0.0, most, chosen, step=step, format="%.0f")
+    st.session_state[_CHOSEN_BUDGET] = None if budget == most else budget
+    return budget
 
 
 def _importance(model: pd.Series, subject: Subject) -> None:
@@ -169,7 +184,7 @@ def _challengers(model: pd.Series, subject: Subject) -> None:
     looks.show(charts.intervals(kept, models.METRICS[metric], KINDS), kept)
     against = models.verdicts(reading.query, subject, metric)
     st.markdown(
-        f"**{subject.model}** against each other, on the same customers: the difference in "
+        f"**{subject.model}** against each of the others, on the same customers: the difference in "
         f"{models.METRICS[metric]} ({'less' if less else 'more'} is better), its 95 % interval, "
         "and a tie where that contains 0."
     )

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from conf.errors import InputError
@@ -34,7 +35,7 @@ def page() -> None:
     except InputError as problem:
         st.error(f"{file.name}: {problem}", icon=":material/error:")
         return
-    _result(scored, champion, file.name)
+    _result(scored, champion, file.name, by_order=kind == ORDERS)
 
 
 def _as_of(champion: Predictor) -> date:
@@ -64,7 +65,7 @@ def _examples(champion: Predictor, kind: str) -> None:
         seed = st.number_input("Seed: another number draws other customers", 0, 10**6, 1)
         st.caption(
             "Drawn from the tables, under other ids. A feature that is left out is worked out "
-            "where it follows from the others, and missing else."
+            "where it follows from the others; else it is that of customers alike."
         )
         left, right = st.columns(2)
         template, example = (_file(kind, names, n, int(seed)) for n in (1, int(number)))
@@ -97,23 +98,38 @@ def _file(kind: str, names: dict[str, str], number: int, seed: int) -> bytes:
     return rows.to_csv(index=False).encode()
 
 
-def _result(scored: Scored, champion: Predictor, name: str) -> None:
+def _result(scored: Scored, champion: Predictor, name: str, *, by_order: bool) -> None:
     _counts(scored, champion)
+    if scored.repeated:
+        st.info(f"In the file more than once, and scored each time: {scored.repeated:,} customers.")
     if scored.unused:
         st.info(f"Kept, but not used for the scores: {', '.join(scored.unused)}.")
     _refused(scored)
     if len(scored.customers):
         _charts(scored, champion)
-    st.subheader("Rows", anchor=False)
-    if len(scored.rows) > SHOWN_ROWS:
-        st.caption(f"The first {SHOWN_ROWS:,} of {len(scored.rows):,}; the file has all of them.")
-    _table(scored.rows.head(SHOWN_ROWS))
+    first_name = name.rsplit(".", 1)[0]
+    if by_order and len(scored.customers):
+        likeliest = scored.customers.sort_values("probability", ascending=False)
+        _rows("Customers, the likeliest first", likeliest)
+        _download("Download the customers (CSV)", likeliest, f"{first_name}_customers.csv")
+    _rows("Rows of the file", scored.rows)
     if not scored.with_reasons:
         st.caption(f"Reasons are told for up to {uploads.MOST_REASONS:,} customers.")
+    _download("Download the scored CSV", scored.rows, f"{first_name}_scored.csv")
+
+
+def _rows(title: str, rows: pd.DataFrame) -> None:
+    st.subheader(title, anchor=False)
+    if len(rows) > SHOWN_ROWS:
+        st.caption(f"The first {SHOWN_ROWS:,} of {len(rows):,}; the file has all of them.")
+    _table(rows.head(SHOWN_ROWS))
+
+
+def _download(label: str, rows: pd.DataFrame, name: str) -> None:
     st.download_button(
-        "Download the scored CSV",
-        scored.rows.to_csv(index=False).encode(),
-        f"{name.rsplit('.', 1)[0]}_scored.csv",
+        label,
+        rows.to_csv(index=False).encode(),
+        name,
         "text/csv",
         type="primary",
         icon=":material/download:",

@@ -85,10 +85,15 @@ def test_response_times_are_read_from_the_metrics():
         'repurchase_request_seconds_bucket{le="0.1",route="/predict"} 3\n'
         'repurchase_request_seconds_count{route="/predict"} 4.0\n'
         'repurchase_request_seconds_sum{route="/predict"} 0.02\n'
+        'repurchase_request_seconds_count{route="/scores/{customer_id}"} 2.0\n'
+        'repurchase_request_seconds_sum{route="/scores/{customer_id}"} 0.1\n'
         'repurchase_request_seconds_count{route="/idle"} 0.0\n'
         'repurchase_request_seconds_sum{route="/idle"} 0.0\n'
     )
     rows = times_by_path(text)
     assert rows is not None
-    assert rows.to_dict("records") == [{"answers": "/predict", "requests": 4, "mean, ms": 5.0}]
+    assert rows.to_dict("records") == [
+        {"answers": "/predict", "requests": 4, "mean, ms": 5.0},
+        {"answers": "/scores/{customer_id}", "requests": 2, "mean, ms": 50.0},
+    ]
     assert times_by_path("nothing 1\n") is None

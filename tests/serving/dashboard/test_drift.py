@@ -38,6 +38,11 @@ def test_the_index_is_that_of_the_shares():
     assert found["missing_latest"] == 0.2
 
 
+def test_bins_that_are_near_each_other_have_names_of_their_own():
+    told = drift._told([0.99991, 0.999912, 1.0])
+    assert told == ["0.99991", "0.999912", "1"]
+
+
 def test_missing_values_have_a_bin_of_their_own(query):
     bins = drift.bins(query, PAIR, ["gap_mean_days"]).set_index("bin")
     assert bins.loc["missing", "reference"] == pytest.approx(10.5 / (40 + 0.5 * len(bins)))

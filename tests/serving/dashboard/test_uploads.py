@@ -42,6 +42,13 @@ def test_a_wrong_row_says_why_and_the_others_are_scored(predictor):
     assert scored.rows["line"].tolist() == [2, 3, 4, 5, 6]
 
 
+def test_customers_who_are_there_twice_are_counted(predictor):
+    data = HEAD + b"A,60,20,200\nA,30,20,200\nB,30,20,200\n,30,20,200\n,30,20,200\n"
+    scored = _scored(predictor, data)
+    assert scored.repeated == 1
+    assert scored.rows["probability"].notna().all()
+
+
 def test_nothing_is_lost(predictor):
     data = HEAD.strip() + b',note,error\nA,60,20,200,"a, b",x\nB,60,20,200,c,y,more\n'
     scored = _scored(predictor, data)
