@@ -4,7 +4,8 @@
 to 100 million, if the disk has 10 GB to spare. Every engine makes the same 53 features
 (benchmarks/peers.py), each in a process of its own, one after the other: once to warm up, then
 three times, of which the median counts; once where that takes minutes. Results that differ from
-this engine's stop the benchmark.
+this engine's stop the benchmark. One that was stopped goes on with `--resume`: a size of the log
+with a number of dates is measured again unless all of its engines have been.
 """
 
 import argparse
@@ -71,21 +72,33 @@ def main() -> None:
     arguments.add_argument("--up-to", type=float, default=LARGE, help="million lines")
     arguments.add_argument("--logs", type=Path, default=ROOT / "lakehouse" / "benchmarks")
     arguments.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results.json")
+    arguments.add_argument("--resume", action="store_true", help="keep what is in the results")
     given = arguments.parse_args()
-    records = []
+    records = _there(given.results) if given.resume else []
     sizes = QUICK if given.quick else [size for size in FULL if size[0] <= given.up_to]
     for millions, dates, engines in sizes:
+        rows = round(millions * 1_000_000)
+        alike = [r for r in records if (r["rows"], r["dates"]) == (rows, dates)]
+        if {r["engine"] for r in alike} >= set(engines):
+            continue
+        records = [r for r in records if r not in alike]
         log = _log(given.logs, millions)
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
                 once = engine in SLOW or (millions >= LARGE and engine != DAILY)
                 repeats = 1 if once else DAILY_REPEATS
                 record = _measured(engine, log, dates, Path(folder), repeats)
-                records.append({"rows": round(millions * 1_000_000), "dates": dates, **record})
+                records.append({"rows": rows, "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)
-    given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+                given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     _plot(records, ROOT / "docs" / "speed.svg")
     _put_into(ROOT / "README.md", f"![seconds by dates](docs/speed.svg)\n\n{_table(records)}")
+
+
+def _there(results: Path) -> list[dict[str, Any]]:
+    known = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
+    found: list[dict[str, Any]] = known
+    return found
 
 
 def _log(folder: Path, millions: float) -> Path:
