@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -44,9 +44,11 @@ def standalone(folder: Path, workers: int = 2, memory: str = "1g") -> Iterator[s
         yield address
     finally:
         for process in reversed(started):
-            family = psutil.Process(process.pid).children(recursive=True)
-            for member in [*family, process]:
-                member.kill()
+            with suppress(psutil.NoSuchProcess):
+                for member in psutil.Process(process.pid).children(recursive=True):
+                    with suppress(psutil.NoSuchProcess):  # it has ended since
+                        member.kill()
+            process.kill()
             process.wait()
 
 

@@ -100,7 +100,10 @@ class Model(BaseModel):
     horizon_days: int
     threshold: float
     decision: str
-    metrics: dict[str, float] = Field(description="On the held-out date")
+    metrics: dict[str, float] = Field(
+        description="On the held-out date, before the model learned from that date too: precision, "
+        "recall and the like are at the threshold of then"
+    )
     features: list[Feature]
 
 
