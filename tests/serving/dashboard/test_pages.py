@@ -229,7 +229,7 @@ def test_the_list_of_a_segment_can_be_taken_away(page, address):
     with page.expect_download() as download:
         page.get_by_role("button", name="Download champions (CSV)").click()
     lines = Path(download.value.path()).read_text().splitlines()
-    assert lines[0] == "customer_id,segment,probability,decile,band"
+    assert lines[0] == "customer_id,segment,probability,decile,band,reasons"
     assert lines[1].startswith("C01,champions,0.88,1,high")
 
 
