@@ -25,7 +25,7 @@ import duckdb
 import matplotlib.pyplot as plt
 import psutil
 from deltalake import DeltaTable
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogFormatter, NullLocator
 
 from benchmarks.peers import DAILY_REPEATS, FEATURES
 from benchmarks.standalone import standalone
@@ -205,7 +205,9 @@ def _plot(records: Sequence[dict[str, Any]], path: Path) -> None:
     """Seconds by the number of dates, a panel for each size of the log, a line for each engine."""
     sizes = sorted({record["rows"] for record in records})
     figure, panels = plt.subplots(1, len(sizes), figsize=(5 * len(sizes), 4), squeeze=False)
-    colours = {e: f"C{i}" for i, e in enumerate(dict.fromkeys(r["engine"] for r in records))}
+    palette = plt.get_cmap("tab20")
+    engines = dict.fromkeys(r["engine"] for r in records)
+    colours = {engine: palette(place % palette.N) for place, engine in enumerate(engines)}
     for panel, size in zip(panels[0], sizes, strict=True):
         for engine, colour in colours.items():
             points = sorted(
@@ -221,6 +223,7 @@ def _plot(records: Sequence[dict[str, Any]], path: Path) -> None:
         panel.set_xticks(ticks, labels=[str(tick) for tick in ticks], minor=False)
         panel.xaxis.set_minor_locator(NullLocator())
         panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         panel.grid(visible=True, alpha=0.3)
         panel.legend(frameon=False, fontsize=8)
     figure.tight_layout()
