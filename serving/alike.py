@@ -54,8 +54,10 @@ class Alike:
         places, tells = _places(told) / self._scale, ~np.isnan(told)
         numbers = np.empty((len(rows), self._numbers.shape[1]))
         texts = np.full((len(rows), self._texts.shape[1]), "", object)
-        for pattern in set(map(tuple, tells.tolist())):
-            like = (tells == pattern).all(axis=1)
+        alike = len(rows) == 1 or bool((tells == tells[0]).all())
+        patterns = {tuple(one) for one in (tells[:1] if alike else tells).tolist()}
+        for pattern in patterns:
+            like = slice(None) if alike else (tells == pattern).all(axis=1)
             tree, middles = self._view(pattern)
             if tree is None:
                 numbers[like] = middles

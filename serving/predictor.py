@@ -110,6 +110,7 @@ class Predictor:
         self.ranks, self.cuts, self.spot = ranks, cuts, spot
         self._numbers, self._texts = columns(model)
         self._alike = Alike(customers, self._numbers, self._texts)
+        self._used = self._read.union(HISTORY, self._alike.axes)
         always = [n for n, name in enumerate(self._numbers) if ALWAYS.fullmatch(name)]
         self._always = np.array(always, int)
         self._ready(model)
@@ -147,12 +148,11 @@ class Predictor:
 
     def unused(self, row: Row) -> list[str]:
         """The names in a row of features that have no influence on what is said."""
-        used = self._read.union(HISTORY, self._alike.axes)
         return [
             name
             for name in row
             for feature in [self.names.feature(name)]
-            if feature is not None and feature not in used
+            if feature is not None and feature not in self._used
         ]
 
     def implied(self) -> set[str]:
