@@ -74,7 +74,9 @@ def main() -> None:
     arguments.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results.json")
     arguments.add_argument("--resume", action="store_true", help="keep what is in the results")
     given = arguments.parse_args()
-    records = _there(given.results) if given.resume else []
+    records: list[dict[str, Any]] = []
+    if given.resume and given.results.exists():
+        records = json.loads(given.results.read_text(encoding="utf-8"))
     sizes = QUICK if given.quick else [size for size in FULL if size[0] <= given.up_to]
     for millions, dates, engines in sizes:
         rows = round(millions * 1_000_000)
@@ -93,12 +95,6 @@ def main() -> None:
                 given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     _plot(records, ROOT / "docs" / "speed.svg")
     _put_into(ROOT / "README.md", f"![seconds by dates](docs/speed.svg)\n\n{_table(records)}")
-
-
-def _there(results: Path) -> list[dict[str, Any]]:
-    known = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
-    found: list[dict[str, Any]] = known
-    return found
 
 
 def _log(folder: Path, millions: float) -> Path:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from serving.requests import SYNONYMS
+from serving.sample import among, every
 
 Floats = npt.NDArray[np.float64]
 # Customers that stand for all, and how many of them an answer is made of.
@@ -78,16 +79,18 @@ class Alike:
         return tree, _middle(self._numbers[around], 1)
 
 
-def some_customers(query: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+def some_customers(query: Callable[..., pd.DataFrame]) -> pd.DataFrame:
     """The features of SAMPLE customers or a few more on the last date that has any, of the same
     ones each time.
 
     `query` is `Tables.query`.
     """
-    latest = "as_of = (SELECT max(as_of) FROM features)"
-    counted = query(f"SELECT count(*) AS customers FROM features WHERE {latest}")
-    some = f"hash(customer_id) % {max(1, int(counted['customers'][0]) // SAMPLE)} = 0"
-    return query(f"SELECT * FROM features WHERE {latest} AND {some} ORDER BY customer_id")
+    latest = query("SELECT max(as_of) AS as_of FROM features")["as_of"][0]
+    some = among(every(query, latest, SAMPLE))
+    return query(
+        f"SELECT * FROM features WHERE as_of = $as_of::DATE AND {some} ORDER BY customer_id",
+        {"as_of": str(latest)[:10]},
+    )
 
 
 def _middle(values: Floats, axis: int) -> Floats:

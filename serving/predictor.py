@@ -109,6 +109,7 @@ class Predictor:
         self.onnx = onnx_model(model)
         self.ranks, self.cuts, self.spot = ranks, cuts, spot
         self._numbers, self._texts = columns(model)
+        self._places = {name: place for place, name in enumerate(self._numbers)}
         self._alike = Alike(customers, self._numbers, self._texts)
         self._used = self._read.union(HISTORY, self._alike.axes)
         always = [n for n, name in enumerate(self._numbers) if ALWAYS.fullmatch(name)]
@@ -213,23 +214,17 @@ class Predictor:
             feed[TEXTS] = texts
         return feed
 
-    def _complete(self, feed: Mapping[str, Any], known: Known) -> Floats | None:
-        """Put what customers alike have into rows that lack what every customer has; the numbers
-        that were put, NaN where none was, or None where nothing is lacking.
-        """
+    def _complete(self, feed: Mapping[str, Any], known: Known) -> None:
+        """Put what customers alike have into rows that lack what every customer has."""
         numbers = feed[NUMBERS]
         rows = np.flatnonzero(np.isnan(numbers[:, self._always]).any(axis=1))
         if not len(rows):
-            return None
+            return
         of_others, texts = self._alike.of(known, rows)
         told = numbers[rows]
-        missing = np.isnan(told)
-        numbers[rows] = np.where(missing, of_others, told)
+        numbers[rows] = np.where(np.isnan(told), of_others, told)
         if TEXTS in feed:
             feed[TEXTS][rows] = np.where(feed[TEXTS][rows] == "", texts, feed[TEXTS][rows])
-        likely = np.full(numbers.shape, np.nan)
-        likely[rows] = np.where(missing, of_others, np.nan)
-        return likely
 
     def _predicted(self, known: Known, given: list[int], reasons: bool) -> Columns:
         rows = len(given)
@@ -237,7 +232,7 @@ class Predictor:
             return {name: [] for name in FIELDS}
         wanted = [PROBABILITY, *self._parts] if reasons else [PROBABILITY]
         feed = self._feed(known, rows)
-        likely = self._complete(feed, known)
+        self._complete(feed, known)
         probability, *parts = self._session.run(wanted, feed)
         deciles = self.ranks.decile(probability)
         return {
@@ -246,7 +241,7 @@ class Predictor:
             "decile": deciles,
             "band": [None if d is None else self.ranks.bands[d - 1] for d in deciles],
             "segment": self._segments(known, rows),
-            "reasons": self._reasons(parts, known, likely) if reasons else [()] * rows,
+            "reasons": self._reasons(parts, known, feed[NUMBERS]) if reasons else [()] * rows,
             "features_given": given,
         }
 
@@ -257,7 +252,7 @@ class Predictor:
         return segments(recency, orders, revenue, self.cuts)
 
     def _reasons(
-        self, parts: Sequence[Floats], known: Known, likely: Floats | None
+        self, parts: Sequence[Floats], known: Known, numbers: Floats
     ) -> list[list[Reason]]:
         found = dict(zip(self._parts, parts, strict=True))
         read = {name: np.ascontiguousarray(found[name].T) for name in set(self._reads)}
@@ -269,22 +264,23 @@ class Predictor:
         places, most = largest(moved, min(COUNT, len(self.features)))
         return [
             [
-                self._reason(self.features[place], known, likely, row, contribution)
+                self._reason(self.features[place], known, numbers[row], row, contribution)
                 for place, contribution in zip(of_row.tolist(), by.tolist(), strict=True)
             ]
             for row, (of_row, by) in enumerate(zip(places.T, most.T, strict=True))
         ]
 
     def _reason(
-        self, feature: str, known: Known, likely: Floats | None, row: int, moved: float
+        self, feature: str, known: Known, numbers: Floats, row: int, moved: float
     ) -> Reason:
         value = known[feature][row] if feature in known else None
         if isinstance(value, float) and np.isnan(value):
             value = None
         shown = _shown(value)
-        if value is None and likely is not None and feature in self._numbers:
-            number = likely[row, self._numbers.index(feature)]
-            shown = shown if np.isnan(number) else f"not told, in customers alike {_shown(number)}"
+        if value is None and feature in self._places:
+            # What was not told and is a number is that of customers alike.
+            likely = numbers[self._places[feature]]
+            shown = shown if np.isnan(likely) else f"not told, in customers alike {_shown(likely)}"
         said = self.descriptions.get(feature, feature)
         sentence = f"{said}: {shown} ({moved * 100:+.1f} points)"
         number = None if value is None or isinstance(value, str) else float(value)

@@ -265,8 +265,8 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
             who, said = _who(sent), predictor.predict([sent], reasons)[0]
             unused = predictor.unused(sent)
         champion.metrics.probabilities.observe([said.probability])
-        found_out = {**vars(said), "features_unused": unused}
-        return _json({"customer_id": who, **_model(predictor), **found_out})
+        answer = {"customer_id": who, **_model(predictor), **vars(said)}
+        return _json({**answer, "features_unused": unused})
 
     @app.post("/predict/batch", response_model=answers.Predictions, **shared)
     async def batch(request: Request, reasons: Reasons = False) -> Response:

@@ -9,6 +9,7 @@ import pytest
 from serving.alike import AXES, NEIGHBOURS, Alike
 from serving.predictor import load_predictor
 from serving.tables import Tables
+from tests.serving.test_predictor import LINES
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +124,7 @@ def test_what_has_no_influence_is_named(predictor):
 
 
 def test_orders_without_quantities_are_not_orders_of_nothing(predictor, undisturbed):
-    known = Tables(str(undisturbed)).query(
-        "SELECT customer_id, ordered_at, order_id, kind, amount, quantity, discount, category, "
-        "payment_method FROM transactions WHERE kind = 'purchase'"
-    )
+    known = Tables(str(undisturbed)).query(f"{LINES} WHERE kind = 'purchase'")
     known["ordered_at"] = [moment.isoformat() for moment in known["ordered_at"]]
     lines = known.astype(object).where(known.notna(), None).to_dict("records")
     without = [{k: v for k, v in line.items() if k != "quantity"} for line in lines]

@@ -14,7 +14,7 @@ import pandas as pd
 from serving.dashboard.figures import Query
 from serving.dashboard.figures import charts as c
 from serving.dashboard.figures.people import quoted
-from serving.dashboard.figures.sample import among, every
+from serving.sample import among, every
 
 WATCH, SHIFTED = 0.1, 0.25
 MISSING = -1

@@ -10,7 +10,7 @@ import pandas as pd
 from conf.settings import Horizon
 from serving.dashboard.figures import Query
 from serving.dashboard.figures import charts as c
-from serving.dashboard.figures.sample import among, every
+from serving.sample import among, every
 
 SHOWN = 50
 # A customer with more orders than this is shown by the last of them.

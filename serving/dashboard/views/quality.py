@@ -5,7 +5,7 @@ import streamlit as st
 
 from serving.dashboard import looks, reading
 from serving.dashboard.figures import drift, health, models, people
-from serving.dashboard.figures.sample import SAMPLE
+from serving.sample import SAMPLE
 
 SHOWN_FEATURES = 15
 # Always there or made by the job.
