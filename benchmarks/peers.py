@@ -64,8 +64,11 @@ def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
 
 
 def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
-    """This project, from stored transactions to stored customer-days and then to Delta."""
+    """This project, from the log to stored transactions, stored customer-days and then to Delta."""
+    from lake.contracts import TRANSACTIONS
+
     lake = _stored(log)
+    lake.replace(TRANSACTIONS, _lines(log))
     _make_customer_days(lake, dates)
     _features_of(lake.read("customer_days"), log, dates, output)
 
@@ -75,22 +78,28 @@ DAILY_REPEATS = 3
 
 
 def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
-    """This project: a further day of the log into stored transactions and customer-days, and then
-    the features of the day after it to Delta.
+    """This project: a day's file into stored transactions and customer-days, and then the features
+    of the day after it to Delta.
     """
+    from pyspark.sql import functions as F
+
     from features.increments import due, update_customer_days
     from lake.contracts import TRANSACTIONS
     from lake.store import dated
 
     lake, first = _stored(log), dates[-1] - timedelta(730)
+    files = log.with_name("days")
     if date.fromisoformat(lake.properties("customer_days")["until"]) >= dates[-1]:
         begin = dates[-1] - timedelta(DAILY_REPEATS + 1)
-        lake.replace(TRANSACTIONS, _lines(log).limit(0), f"ordered_on >= DATE'{begin}'")
+        last = (
+            _lines(log).where(f"ordered_on >= DATE'{begin}'").withColumn("day", F.col("ordered_on"))
+        )
+        last.repartition("day").write.partitionBy("day").mode("overwrite").parquet(str(files))
+        lake.replace(TRANSACTIONS, last.limit(0), f"ordered_on >= DATE'{begin}'")
         update_customer_days(lake, due(lake, first, begin), begin)
     day = date.fromisoformat(lake.properties("customer_days")["until"])
-    lake.replace(
-        TRANSACTIONS, _lines(log).where(f"ordered_on = DATE'{day}'"), dated("ordered_on", [day])
-    )
+    file = spark_session().read.parquet(str(files / f"day={day}"))
+    lake.replace(TRANSACTIONS, file, dated("ordered_on", [day]))
     as_of = day + timedelta(1)
     update_customer_days(lake, due(lake, first, as_of), as_of)
     _features_of(lake.read("customer_days"), log, [as_of], output)

@@ -141,7 +141,7 @@ class Fold:
         return {"customer_id": "string", "as_of": "date", **made}
 
     def reads(self) -> list[str]:
-        """The columns of customer_days that the formulas need, and `position`."""
+        """The columns of customer_days that the formulas need."""
         measures = (
             *(*ORDER_COUNTS, *ORDER_AMOUNTS, *RETURN_COUNTS, *RETURN_AMOUNTS),
             *("max_order_cents", "order_cents_squared"),
@@ -151,7 +151,7 @@ class Fold:
             if any(name in aggregate for aggregate in self._wanted):
                 read.append(column)
         return [
-            *("customer_id", "day", "position"),
+            *("customer_id", "day"),
             *dict.fromkeys(["orders", *read, *self._reads_events(), *self._reads_attributes()]),
         ]
 
@@ -176,8 +176,7 @@ class Fold:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The features of a partition of customer-days, sorted by customer and day.
 
-        `position` numbers each customer's rows from 1. The rows of a batch are sorted by `as_of`,
-        then customer.
+        The rows of a batch are sorted by `as_of`, then customer.
         """
         schema = pa.schema([(name, ARROW[type_]) for name, type_ in self.schema().items()])
         customers = max(1, BATCH_ROWS // len(self.as_ofs))
@@ -193,7 +192,7 @@ class Fold:
             yield pa.RecordBatch.from_arrays([made["customer_id"], as_of, *features], schema=schema)
 
     def _aggregates(self, days: pa.Table) -> dict[str, Any]:
-        first_rows = np.flatnonzero(_numbers(days, "position") == 1)
+        first_rows = _first_rows(days["customer_id"])
         lengths = np.diff(np.append(first_rows, days.num_rows))
         of_customer = np.repeat(np.arange(len(first_rows)), lengths)
         day = _numbers(days, "day")
@@ -589,7 +588,12 @@ def _whole_customers(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[p
     held: list[pa.RecordBatch] = []
     customers = rows = 0
     for batch in batches:
-        firsts = np.flatnonzero(batch.column("position").to_numpy() == 1)
+        if not batch.num_rows:
+            continue
+        names = batch.column("customer_id")
+        firsts = _first_rows(names)
+        if held and held[-1].column("customer_id")[-1] == names[0]:
+            firsts = firsts[1:]
         if len(firsts) and (customers >= most or rows >= INPUT_ROWS):
             complete = int(firsts[-1])
             yield from _cut(pa.Table.from_batches([*held, batch.slice(0, complete)]), most)
@@ -601,10 +605,16 @@ def _whole_customers(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[p
 
 
 def _cut(rows: pa.Table, most: int) -> Iterator[pa.Table]:
-    firsts = np.flatnonzero(_numbers(rows, "position") == 1)
+    firsts = _first_rows(rows["customer_id"])
     for begin, end in pairwise([*firsts[::most].tolist(), rows.num_rows]):
-        if end > begin:
-            yield rows.slice(begin, end - begin)
+        yield rows.slice(begin, end - begin)
+
+
+def _first_rows(customers: pa.Array | pa.ChunkedArray) -> Ints:
+    """Where the rows of another customer begin."""
+    rows = len(customers)
+    differs = pc.not_equal(customers.slice(1), customers.slice(0, rows - 1))
+    return np.flatnonzero(np.append(True, differs.to_numpy(zero_copy_only=False)))
 
 
 def _numbers(rows: pa.Table, name: str) -> Ints:

@@ -72,16 +72,16 @@ def due(lake: Lake, first: date, as_of: date, derived: Derived = ORDERS) -> Due:
     """
     # What is committed from here on is due the next time.
     version, identity = lake.version(derived.log), lake.identity(derived.log)
-    return Due(_touched(lake, derived, identity, first, as_of), version, identity)
+    return Due(_touched(lake, derived, version, identity, first, as_of), version, identity)
 
 
 def _touched(
-    lake: Lake, derived: Derived, identity: str, first: date, as_of: date
+    lake: Lake, derived: Derived, version: int, identity: str, first: date, as_of: date
 ) -> list[date] | None:
     known = _known(lake, derived)
     if known.get(derived.log) != identity or known.get("settings", "") != derived.settings:
         return None
-    changes = lake.changes(derived.log, int(known["version"]))
+    changes = lake.changes(derived.log, int(known["version"]), version)
     if changes is None:
         return None
     day = F.col(derived.dated_by)

@@ -21,7 +21,7 @@ BOOKED = {
     "return": ("returned_cents", "returns"),
     "cancelled": ("cancelled_cents", "cancellations"),
 }
-KINDS = {**{column.name: column.type for column in CUSTOMER_DAYS.columns}, "position": "int"}
+KINDS = {column.name: column.type for column in CUSTOMER_DAYS.columns}
 ARROW = {**fold.ARROW, "bigint": pa.int64(), "array<string>": pa.list_(pa.string())}
 LISTS = {"category": "categories", "payment_method": "payment_methods"}
 
@@ -49,9 +49,7 @@ def features_of(
 
 
 def customer_days_of(lines: pd.DataFrame) -> pa.Table:
-    """The rows of `customer_days` of the lines, in the order of customer and day, each customer's
-    numbered from 1 in `position`.
-    """
+    """The rows of `customer_days` of the lines, in the order of customer and day."""
     bought = lines["kind"] == "purchase"
     parts = pd.DataFrame(
         {
@@ -84,7 +82,6 @@ def customer_days_of(lines: pd.DataFrame) -> pa.Table:
     for name, column in LISTS.items():
         days[column] = _entries(lines[bought], name)
     days = days.sort_index().reset_index()
-    days["position"] = days.groupby("customer_id").cumcount() + 1
     arrays = {
         name: pa.array(days[name], from_pandas=True).cast(ARROW[kind], safe=False)
         for name, kind in KINDS.items()

@@ -1,8 +1,7 @@
 """Customer-days to features at any number of as-of dates, in one pass and one exchange.
 
-A window over each customer's days brings them together and in order, which is the only exchange;
-`features.fold` makes the features of every window and date from them, a batch of customers at a
-time.
+Each customer's days are brought together and in order, which is the only exchange; `features.fold`
+makes the features of every window and date from them, a batch of customers at a time.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +13,6 @@ import numpy as np
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.window import Window
 
 from features import fold, predictions, probabilistic
 from features.calendar import Calendar, Clock, numbered
@@ -118,10 +116,11 @@ def made_features(
     known = history.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
     # Of the rows of one customer and day, those of customers have an order, by their moment.
     within_day = [] if customers is None else ["valid_from", *ATTRIBUTES]
-    in_order = Window.partitionBy("customer_id").orderBy("day", *within_day)
-    numbered_rows = known.withColumn("position", F.row_number().over(in_order))
+    needed = known.select(*dict.fromkeys([*folded.reads(), *within_day]))
+    together = needed.repartition("customer_id")
+    in_order = together.sortWithinPartitions("customer_id", "day", *within_day)
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
-    return Made(numbered_rows.select(*folded.reads()), folded.__call__, schema)
+    return Made(in_order.select(*folded.reads()), folded.__call__, schema)
 
 
 def _history(

@@ -332,7 +332,7 @@ def show_plan(job: Job, span: LogSpan, dates: list[date]) -> None:
         ("snapshots to come, about", sum(counted[str(d)] for d in dates if d not in there)),
         ("passes over customer_days", chunks),
         ("one exchange a pass, about", f"{counted['days'] * BYTES_PER_DAY / 2**20:,.0f} MiB"),
-        ("plan", "window over each customer's days, numpy fold of all dates (features/fold.py)"),
+        ("plan", "each customer's days together, numpy fold of all dates (features/fold.py)"),
     ]
     show("Plan", ["", "figure"], facts)
 

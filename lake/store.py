@@ -246,22 +246,21 @@ class Lake:
         detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}")
         return str(detail.select("id").collect()[0][0])
 
-    def changes(self, table: str, since: int) -> DataFrame | None:
-        """The rows that the commits after version `since` wrote or removed.
+    def changes(self, table: str, since: int, until: int) -> DataFrame | None:
+        """The rows that the commits after version `since` wrote or removed, up to that of `until`.
 
         None when that cannot be told: one of them replaced the whole table, or the history
         that far back is gone.
         """
-        now = self.version(table)
-        if since == now:
+        if since == until:
             return self.read(table).limit(0)
         history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)}")
-        later = history.where(F.col("version") > since)
-        commits = later.select("operation", "operationParameters.predicate").collect()
-        if len(commits) != now - since or not all(_tells_changes(*c) for c in commits):
+        between = history.where(F.col("version").between(since + 1, until))
+        commits = between.select("operation", "operationParameters.predicate").collect()
+        if len(commits) != until - since or not all(_tells_changes(*c) for c in commits):
             return None
         reader = self.spark.read.format("delta").options(
-            readChangeFeed="true", startingVersion=str(since + 1), endingVersion=str(now)
+            readChangeFeed="true", startingVersion=str(since + 1), endingVersion=str(until)
         )
         return reader.table(self.name(table)) if self._schema else reader.load(self.folder(table))
 
