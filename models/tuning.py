@@ -3,22 +3,27 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pyspark import cloudpickle, inheritable_thread_target
 from pyspark.ml import Estimator, Pipeline, PipelineModel
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
     Evaluator,
     MulticlassClassificationEvaluator,
 )
-from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError, InputError
 from conf.settings import TrainingSettings
 from features.snapshots import Split
+from models import newton
 from models.blending import RAW, Member, raw_probability
 from models.calibration import Calibration, fit_best, undone
 from models.candidates import LABEL, WEIGHT, Candidate
@@ -27,6 +32,8 @@ from models.material import FOLD, NO_FOLD, WATCHED, Material
 from models.metrics import log_loss, merged, score_histogram
 from models.preparation import VECTOR, Inputs
 
+# Workers need numpy and Arrow, and no copy of this package.
+cloudpickle.register_pickle_by_value(newton)  # type: ignore[no-untyped-call]
 Report = Callable[[str], None]
 Grid = dict[str, tuple[float, ...]]
 # A line of progress at most so often, in seconds.
@@ -177,7 +184,7 @@ def _cross_validator(
         points = points.addGrid(param, [_typed(value) for value in values])
     built = points.build()
     progress = _Progress(candidate.name, len(built) * settings.folds, report)
-    validator = CrossValidator if settings.folds_by == "customers" else _InTime
+    validator = _AtOnce if settings.folds_by == "customers" else _InTime
     made = validator(
         estimator=estimator,
         estimatorParamMaps=built,
@@ -190,6 +197,29 @@ def _cross_validator(
     if isinstance(made, _InTime):
         made.split = material.split
     return made
+
+
+class _AtOnce(CrossValidator):
+    """Folds of customers; a ridge regression has all its fits in the same passes over the data."""
+
+    def _fit(self, dataset: DataFrame) -> CrossValidatorModel:
+        estimator, points = self.getEstimator(), self.getEstimatorParamMaps()
+        if not newton.is_ridge(estimator, points):
+            return super()._fit(dataset)
+        folds = range(self.getNumFolds())
+        whole, of_folds = newton.ridge_models(estimator, dataset, points, FOLD, len(folds))
+        evaluator = self.getEvaluator()
+
+        def judged(k: int, index: int) -> float:
+            unseen = dataset.where(F.col(FOLD) == k)
+            return evaluator.evaluate(of_folds[k][index].transform(unseen))
+
+        every = list(product(folds, range(len(points))))
+        with ThreadPool(min(self.getParallelism(), len(every))) as pool:
+            found = pool.starmap(inheritable_thread_target(dataset.sparkSession)(judged), every)
+        scores = np.reshape(found, (len(folds), len(points))).mean(axis=0).tolist()
+        best = scores.index((max if evaluator.isLargerBetter() else min)(scores))
+        return self._copyValues(CrossValidatorModel(whole[best], scores, of_folds))
 
 
 class _InTime(CrossValidator):
