@@ -50,7 +50,7 @@ def customer_days(transactions: DataFrame, *, by_day: bool = False) -> DataFrame
         "category",
         "payment_method",
     )
-    together = lines.repartitionByRange("day") if by_day else lines.repartition("customer_id")
+    together = lines.repartitionByRange("day") if by_day else by_customer(lines)
     orders = together.groupBy("customer_id", "day", "order_id").agg(
         F.count_if(_is("purchase")).alias("lines"),
         _total("cents", "purchase").alias("order_cents"),
@@ -81,6 +81,18 @@ def customer_days(transactions: DataFrame, *, by_day: bool = False) -> DataFrame
         F.array_sort(F.flatten(F.collect_list("methods"))).alias("payment_methods"),
     )
     return CUSTOMER_DAYS.select(days)
+
+
+def by_customer(rows: DataFrame) -> DataFrame:
+    """The rows, those of a customer together, in `spark.sql.shuffle.partitions` partitions.
+
+    Spark would merge some by their bytes, which say nothing of the dates that will be made of them,
+    and two cores would share three of them.
+    """
+    wanted = rows.sparkSession.conf.get("spark.sql.shuffle.partitions")
+    if wanted is None or not wanted.isdecimal():  # Databricks knows `auto`
+        return rows.repartition("customer_id")
+    return rows.repartition(int(wanted), "customer_id")
 
 
 def _is(kind: str) -> SparkColumn:

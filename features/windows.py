@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from features import fold, predictions, probabilistic
 from features.calendar import Calendar, Clock, numbered
 from features.catalogue import Feature, catalogue
+from features.customer_days import by_customer
 from features.event_days import Vocabulary
 from features.predictions import Predictions
 from lake.store import Made
@@ -117,8 +118,7 @@ def made_features(
     # Of the rows of one customer and day, those of customers have an order, by their moment.
     within_day = [] if customers is None else ["valid_from", *ATTRIBUTES]
     needed = known.select(*dict.fromkeys([*folded.reads(), *within_day]))
-    together = needed.repartition("customer_id")
-    in_order = together.sortWithinPartitions("customer_id", "day", *within_day)
+    in_order = by_customer(needed).sortWithinPartitions("customer_id", "day", *within_day)
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
     return Made(in_order.select(*folded.reads()), folded.__call__, schema)
 

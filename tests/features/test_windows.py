@@ -404,7 +404,7 @@ def test_the_log_is_exchanged_exactly_once_for_all_windows_and_dates(spark, as_o
     snapshots = Snapshots(tuple(as_ofs), (7, 30, 90, 180, 365), 30, dt.date(2018, 2, 1), "GB")
     exchanges = exchanges_of(customer_features(customer_days(log), snapshots))
     assert len(exchanges) == 1
-    assert re.match(r"hashpartitioning\(customer_id#\d+, \d+\), REPARTITION_BY_COL", exchanges[0])
+    assert re.match(r"hashpartitioning\(customer_id#\d+, \d+\), REPARTITION_BY_NUM", exchanges[0])
 
 
 def exchanges_of(frame) -> list[str]:
