@@ -29,6 +29,8 @@ SINGLE = (
     *("gap_mean_days", "spending_rate"),
 )
 FEATURES = (*[f"{m}_{w}" for w, _ in SPANS for m in MEASURES], *SINGLE)
+# How often an engine is timed after its warm-up, at most.
+REPEATS = 3
 Engine = Callable[[Path, Sequence[date], Path], None]
 
 
@@ -73,13 +75,9 @@ def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
     _features_of(lake.read("customer_days"), log, dates, output)
 
 
-# With the warm-up, so many days are added one by one, of which the last reaches the last date.
-DAILY_REPEATS = 3
-
-
 def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project: a day's file into stored transactions and customer-days, and then the features
-    of the day after it to Delta.
+    of the day after it to Delta. Each call takes the next of the last days, warm-up included.
     """
     from pyspark.sql import functions as F
 
@@ -90,7 +88,7 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     lake, first = _stored(log), dates[-1] - timedelta(730)
     files = log.with_name("days")
     if date.fromisoformat(lake.properties("customer_days")["until"]) >= dates[-1]:
-        begin = dates[-1] - timedelta(DAILY_REPEATS + 1)
+        begin = dates[-1] - timedelta(REPEATS + 1)
         last = (
             _lines(log).where(f"ordered_on >= DATE'{begin}'").withColumn("day", F.col("ordered_on"))
         )
@@ -98,8 +96,8 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
         lake.replace(TRANSACTIONS, last.limit(0), f"ordered_on >= DATE'{begin}'")
         update_customer_days(lake, due(lake, first, begin), begin)
     day = date.fromisoformat(lake.properties("customer_days")["until"])
-    file = spark_session().read.parquet(str(files / f"day={day}"))
-    lake.replace(TRANSACTIONS, file, dated("ordered_on", [day]))
+    of_day = spark_session().read.parquet(str(files)).where(F.col("day") == day)
+    lake.replace(TRANSACTIONS, of_day, dated("ordered_on", [day]))
     as_of = day + timedelta(1)
     update_customer_days(lake, due(lake, first, as_of), as_of)
     _features_of(lake.read("customer_days"), log, [as_of], output)
@@ -528,7 +526,7 @@ def main() -> None:
     arguments.add_argument("--last", type=date.fromisoformat, required=True)
     arguments.add_argument("--dates", type=int, required=True)
     arguments.add_argument("--output", type=Path, required=True)
-    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--repeats", type=int, default=REPEATS)
     arguments.add_argument("--master", help="of a standalone cluster, for this project's engine")
     given = arguments.parse_args()
     if given.master:

@@ -27,7 +27,7 @@ import psutil
 from deltalake import DeltaTable
 from matplotlib.ticker import LogFormatter, NullLocator
 
-from benchmarks.peers import DAILY_REPEATS, FEATURES
+from benchmarks.peers import FEATURES, REPEATS
 from benchmarks.standalone import standalone
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +88,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
                 once = engine in SLOW or millions * dates > LARGE
-                repeats = 1 if once else DAILY_REPEATS
+                repeats = 1 if once else REPEATS
                 record = _measured(engine, log, dates, Path(folder), repeats)
                 records.append({"rows": rows, "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)

@@ -80,8 +80,7 @@ def tuned(
         _check_folds(prepared, settings)
         validated = _cross_validator(candidate, grid, material, settings, report).fit(prepared)
         scores = validated.avgMetrics
-        choose = max if _evaluator(settings.metric).isLargerBetter() else min
-        index = scores.index(choose(scores))
+        index = _best(_evaluator(settings.metric), scores)
         point = validated.getEstimatorParamMaps()[index]
         parameters = {param.name: float(value) for param, value in point.items()}
         of_folds = [models[index] for models in validated.subModels or []]
@@ -218,8 +217,8 @@ class _AtOnce(CrossValidator):
         with ThreadPool(min(self.getParallelism(), len(every))) as pool:
             found = pool.starmap(inheritable_thread_target(dataset.sparkSession)(judged), every)
         scores = np.reshape(found, (len(folds), len(points))).mean(axis=0).tolist()
-        best = scores.index((max if evaluator.isLargerBetter() else min)(scores))
-        return self._copyValues(CrossValidatorModel(whole[best], scores, of_folds))
+        best = whole[_best(evaluator, scores)]
+        return self._copyValues(CrossValidatorModel(best, scores, of_folds))
 
 
 class _InTime(CrossValidator):
@@ -273,6 +272,10 @@ class _Watched(Evaluator):
 
     def isLargerBetter(self) -> bool:  # noqa: N802 - Spark's name
         return self.evaluator.isLargerBetter()
+
+
+def _best(evaluator: Evaluator, scores: list[float]) -> int:
+    return scores.index((max if evaluator.isLargerBetter() else min)(scores))
 
 
 def _typed(value: float) -> float | int:
