@@ -3,12 +3,14 @@ cross-validation in the same passes over the data.
 
 Spark's own fit reads the data to standardise it, to cut it into blocks, and then once an iteration,
 and does so again for every point and fold. Here the blocks are cut once. A pass gives each problem
-its gradient, and its Hessian as long as the one that is known does not do; folds begin at the line,
-and with the Hessian, of all rows.
+its gradient, its Hessian as long as the one that is known does not do, and the loss of the rows
+that it does not train on. The first line is that of a sample of the rows; folds begin where a step
+of all rows leads, and with their Hessian.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -29,14 +31,21 @@ Floats = npt.NDArray[np.float64]
 Point = dict[Param[Any], Any]
 # Before the inputs, a row of a block has its fold, its label and its weight.
 AHEAD = 3
-# An end is reached where the objective is so little above its minimum, by its quadratic form.
-NEAR = 1e-12
+# An answer begins with weight and loss of the rows that train, and of those that do not.
+SUMS = 4
+# An end is reached where a step leads so near to the minimum of the objective, by its quadratic
+# form and by how much nearer the step before has led.
+NEAR = 1e-11
 # A Hessian is made anew when a step with it has not brought the end so many times nearer.
 SLOW = 100.0
 # What two sums of the same rows may differ by.
 ROUNDING = 1e-12
 # Partitions of the blocks: as many on every machine, so that sums are the same to the last bit.
-LEAST_PARTS, ROWS_OF_PART = 4, 50_000
+LEAST_PARTS, ROWS_OF_PART = 4, 100_000
+# About so many rows make the sample, which the driver holds.
+SAMPLE = 50_000
+# The objective of a line that says nothing.
+NOTHING = float(np.log(2))
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,8 @@ class Problem:
 @dataclass(frozen=True)
 class Asked:
     """A line, coefficients and then the intercept, of which a pass is to find the loss over the
-    rows that train, the gradient, and the Hessian if it is to be `curved`.
+    rows that train and over those that do not, the gradient, and the Hessian if it is to be
+    `curved`.
     """
 
     line: Floats
@@ -63,7 +73,7 @@ class Asked:
     def size(self) -> int:
         """How many numbers answer it: those of the Hessian last."""
         width = len(self.line)
-        return 2 + width + (width * width if self.curved else 0)
+        return SUMS + width + (width * width if self.curved else 0)
 
 
 Look = Callable[[Sequence[Asked]], list[Floats]]
@@ -72,44 +82,53 @@ Look = Callable[[Sequence[Asked]], list[Floats]]
 @dataclass(frozen=True)
 class Reached:
     """Where a problem has come to: its line and what is known there; `decrement` is twice what the
-    objective can still lose.
+    objective can still lose, `nearer` its ratio to the one before, and `unseen` the mean loss of
+    the rows that do not train.
     """
 
     line: Floats
     objective: float = float("inf")
+    unseen: float = float("nan")
     hessian: Floats | None = None
     step: Floats | None = None
     share: float = 1.0
     decrement: float = float("inf")
+    nearer: float = 1.0
     slow: bool = True
 
     @property
     def there(self) -> bool:
-        """Whether there is nothing left to gain."""
-        return self.decrement < NEAR or self.share < ROUNDING
+        """Whether the next line is as good as it gets."""
+        return self.decrement * self.nearer < NEAR or self.share < ROUNDING
+
+    @property
+    def next(self) -> Floats:
+        """The line to look at next, or to end with."""
+        return self.line if self.step is None else self.line - self.share * self.step
 
     def asks(self, problem: Problem) -> Asked:
         """What to look at next."""
-        tried = self.line if self.step is None else self.line - self.share * self.step
-        return Asked(tried, problem.without, self.hessian is None or self.slow)
+        return Asked(self.next, problem.without, self.hessian is None or self.slow)
 
     def after(self, problem: Problem, asked: Asked, found: Floats) -> "Reached":
         """Where it is after a pass: at the line that was tried, unless that one is worse."""
         width, penalty = len(self.line), np.full(len(self.line), problem.penalty)
         penalty[-1] = 0.0
-        weight, line = found[0], asked.line
-        objective = float(found[1] / weight + penalty @ line**2 / 2)
+        (weight, loss, unseen_weight, unseen_loss), line = found[:SUMS], asked.line
+        objective = float(loss / weight + penalty @ line**2 / 2)
         if objective > self.objective + ROUNDING:
             return replace(self, share=self.share / 2, slow=True)
-        gradient = found[2 : 2 + width] / weight + penalty * line
+        gradient = found[SUMS : SUMS + width] / weight + penalty * line
         hessian = self.hessian
         if hessian is None or asked.curved:
-            hessian = found[2 + width :].reshape(width, width) / weight + np.diag(penalty)
+            hessian = found[SUMS + width :].reshape(width, width) / weight + np.diag(penalty)
         # Least squares: an input that never varies has no curvature.
         step = np.linalg.lstsq(hessian, gradient)[0]
         decrement = float(gradient @ step)
+        nearer = decrement / self.decrement if self.decrement < float("inf") else 1.0
         slow = decrement * SLOW > self.decrement
-        return Reached(line, objective, hessian, step, 1.0, decrement, slow)
+        unseen = float(unseen_loss / unseen_weight) if unseen_weight else float("nan")
+        return Reached(line, objective, unseen, hessian, step, 1.0, decrement, nearer, slow)
 
 
 def descended(
@@ -129,7 +148,7 @@ def descended(
 
 def summed(block: Floats, asked: Sequence[Asked]) -> Floats:
     """What a block adds to the answers, one after the other: of each the weight of the rows that
-    train, their loss, its gradient, and its Hessian if asked for.
+    train and their loss, those of the others, the gradient, and the Hessian if asked for.
     """
     fold, label, weight = (block[:, [k]] for k in range(AHEAD))
     inputs = block[:, AHEAD:]
@@ -137,13 +156,13 @@ def summed(block: Floats, asked: Sequence[Asked]) -> Floats:
     with np.errstate(over="ignore"):
         probability = 1 / (1 + np.exp(-logit))
     trains = weight * (fold != np.array([one.without for one in asked]))
-    weights = trains.sum(axis=0)
-    losses = (trains * (np.logaddexp(0, logit) - label * logit)).sum(axis=0)
+    losses = np.logaddexp(0, logit) - label * logit
+    sums = [(w.sum(axis=0), (w * losses).sum(axis=0)) for w in (trains, weight - trains)]
     gradients = inputs.T @ (trains * (probability - label))
     curvature = np.sqrt(trains * probability * (1 - probability))
     parts = []
     for k, one in enumerate(asked):
-        parts += [[weights[k], losses[k]], gradients[:, k]]
+        parts += [[of_rows[k] for pair in sums for of_rows in pair], gradients[:, k]]
         if one.curved:
             bent = inputs * curvature[:, [k]]
             parts.append((bent.T @ bent).ravel())
@@ -165,75 +184,101 @@ def is_ridge(estimator: object, points: Sequence[Point]) -> TypeGuard[LogisticRe
     )
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """For each point the model of all rows; for each fold those of the rows outside it, and their
+    mean log loss in it, a step before the end.
+    """
+
+    whole: list[Model]
+    of_folds: list[list[Model]]
+    losses: list[list[float]]
+
+
 def ridge_models(
     estimator: LogisticRegression,
     dataset: DataFrame,
     points: Sequence[Point],
     fold_column: str,
     folds: int,
-) -> tuple[list[Model], list[list[Model]]]:
-    """For each point the model of all rows, and for each fold those of the rows outside it.
+) -> Fitted:
+    """Every point fitted to all rows and to those outside each fold.
 
     The columns are those of the estimator; weights have one, and folds count from 0.
     """
-    features = vector_to_array(F.col(estimator.getFeaturesCol()))
-    ahead = [F.col(name).cast("double") for name in (fold_column, estimator.getLabelCol())]
-    rows = dataset.select(*ahead, F.col(estimator.getWeightCol()).cast("double"), features)
-    counted = dataset.agg(F.count(F.lit(1)).alias("rows"), F.max(F.size(features)).alias("inputs"))
-    count, inputs = counted.collect()[0]
+    vector = F.col(estimator.getFeaturesCol())
+    width = dataset.select(vector).take(1)[0][0].size + 1
+    ahead = (fold_column, estimator.getLabelCol(), estimator.getWeightCol())
+    rows = dataset.select(*[F.col(n).cast("double") for n in ahead], vector_to_array(vector))
+    count = dataset.count()
     parts = max(LEAST_PARTS, count // ROWS_OF_PART)
-    blocks = rows.mapInArrow(_packed, "block binary").repartition(parts).persist()
+    packed = partial(_packed, every=max(1, count // SAMPLE))
+    blocks = rows.mapInArrow(packed, "block binary, sample binary").repartition(parts).persist()
     try:
-        width = inputs + 1
-        look, most = _looking(blocks, width), estimator.getMaxIter()
+        look, most = _looking(blocks.select("block"), width), estimator.getMaxIter()
         penalties = [float(estimator.copy(point).getRegParam()) for point in points]
-        of_all = [Problem(penalty) for penalty in penalties]
-        whole = descended(look, of_all, [Reached(np.zeros(width))] * len(points), most)
-        of_folds = [Problem(penalty, fold) for fold in range(folds) for penalty in penalties]
-        begun = [Reached(one.line, hessian=one.hessian, slow=False) for one in whole] * folds
-        without = descended(look, of_folds, begun, most)
+        problems = [Problem(penalty) for penalty in penalties]
+        nowhere = Reached(np.zeros(width))
+        few = np.vstack([_rows(row["sample"], width) for row in blocks.select("sample").collect()])
+        begun = descended(partial(answers, few), problems, [nowhere] * len(points), most)
+        begun = descended(look, problems, [Reached(one.next) for one in begun], 1)
+        begun = [one if one.objective < NOTHING else nowhere for one in begun]
+        problems += [Problem(penalty, fold) for fold in range(folds) for penalty in penalties]
+        begun += [Reached(one.next, hessian=one.hessian, slow=False) for one in begun] * folds
+        reached = descended(look, problems, begun, most)
     finally:
         blocks.unpersist()
-
-    def models(found: Sequence[Reached]) -> list[Model]:
-        pairs = zip(points, found, strict=True)
-        return [_model(estimator.copy(point), one.line) for point, one in pairs]
-
     each = len(points)
-    return models(whole), [models(without[k * each :][:each]) for k in range(folds)]
+    models = [_model(estimator.copy(points[k % each]), one.next) for k, one in enumerate(reached)]
+    whole, *of_folds = (models[k : k + each] for k in range(0, len(models), each))
+    losses = [[one.unseen for one in reached[k * each :][:each]] for k in range(1, folds + 1)]
+    return Fitted(whole, of_folds, losses)
 
 
-def _packed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """A batch of rows as the bytes of one array, with an input that is 1 at the end."""
+def _packed(batches: Iterator[pa.RecordBatch], every: int) -> Iterator[pa.RecordBatch]:
+    """A batch of rows as the bytes of one array, with an input that is 1 at the end, and those of
+    every so many rows.
+    """
     for batch in batches:
         if batch.num_rows:
             ahead = [column.to_numpy() for column in batch.columns[:AHEAD]]
             inputs = batch.column(AHEAD).flatten().to_numpy().reshape(batch.num_rows, -1)
             block = np.column_stack([*ahead, inputs, np.ones(batch.num_rows)])
-            yield pa.RecordBatch.from_arrays([pa.array([block.tobytes()])], names=["block"])
+            arrays = [pa.array([rows.tobytes()]) for rows in (block, block[::every])]
+            yield pa.RecordBatch.from_arrays(arrays, names=["block", "sample"])
+
+
+def _rows(block: bytes | pa.Buffer, width: int) -> Floats:
+    return np.frombuffer(block).reshape(-1, AHEAD + width)
 
 
 def _looking(blocks: DataFrame, width: int) -> Look:
     def look(asked: Sequence[Asked]) -> list[Floats]:
         def of_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             blocks = (
-                np.frombuffer(block.as_buffer()).reshape(-1, AHEAD + width)
-                for batch in batches
-                for block in batch.column(0)
+                _rows(block.as_buffer(), width) for batch in batches for block in batch.column(0)
             )
             if found := [summed(block, asked) for block in blocks]:
                 total = pa.array([np.sum(found, axis=0).tobytes()])
                 yield pa.RecordBatch.from_arrays([total], names=["sums"])
 
         parts = blocks.mapInArrow(of_partition, "sums binary").collect()
-        total = np.sum([np.frombuffer(part["sums"]) for part in parts], axis=0)
-        ends = np.cumsum([one.size for one in asked])
-        return np.split(total, ends[:-1])
+        return _apart(np.sum([np.frombuffer(part["sums"]) for part in parts], axis=0), asked)
 
     return look
 
 
-def _model(estimator: LogisticRegression, line: Floats) -> LogisticRegressionModel:
+def answers(rows: Floats, asked: Sequence[Asked]) -> list[Floats]:
+    """What rows that are here answer."""
+    return _apart(summed(rows, asked), asked)
+
+
+def _apart(answers: Floats, asked: Sequence[Asked]) -> list[Floats]:
+    ends = np.cumsum([one.size for one in asked])
+    return np.split(answers, ends[:-1])
+
+
+def _model(estimator: LogisticRegression, line: Floats) -> Model:
     """The line as Spark's own model, as Spark's own fit would make it."""
     context = SparkContext._active_spark_context
     assert context is not None

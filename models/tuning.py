@@ -3,13 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import product
-from multiprocessing.pool import ThreadPool
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pyspark import cloudpickle, inheritable_thread_target
+from pyspark import cloudpickle
 from pyspark.ml import Estimator, Pipeline, PipelineModel
 from pyspark.ml.evaluation import (
     BinaryClassificationEvaluator,
@@ -36,6 +34,13 @@ from models.preparation import VECTOR, Inputs
 cloudpickle.register_pickle_by_value(newton)  # type: ignore[no-untyped-call]
 Report = Callable[[str], None]
 Grid = dict[str, tuple[float, ...]]
+# What a cross-validation reads.
+READ = ("as_of", FOLD, WATCHED, LABEL, WEIGHT, VECTOR)
+# The metrics that Spark has as areas; every other chooses by log loss.
+AREAS: dict[str, Literal["areaUnderROC", "areaUnderPR"]] = {
+    "roc_auc": "areaUnderROC",
+    "pr_auc": "areaUnderPR",
+}
 # A line of progress at most so often, in seconds.
 SILENCE = 15.0
 
@@ -74,11 +79,10 @@ def tuned(
     """
     started = time.monotonic()
     preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
-    columns = ["as_of", FOLD, WATCHED, LABEL, WEIGHT, VECTOR]
-    prepared = preparation.transform(material.tuning).select(*columns).persist()
+    prepared = preparation.transform(material.tuning).select(*READ).persist()
     try:
         _check_folds(prepared, settings)
-        validated = _cross_validator(candidate, grid, material, settings, report).fit(prepared)
+        validated = cross_validator(candidate, grid, material.split, settings, report).fit(prepared)
         scores = validated.avgMetrics
         index = _best(_evaluator(settings.metric), scores)
         point = validated.getEstimatorParamMaps()[index]
@@ -164,13 +168,17 @@ def _check_folds(prepared: DataFrame, settings: TrainingSettings) -> None:
         )
 
 
-def _cross_validator(
+def cross_validator(
     candidate: Candidate,
     grid: Grid,
-    material: Material,
+    split: Split,
     settings: TrainingSettings,
     report: Report,
 ) -> CrossValidator:
+    """Spark ML's, with the folds of the settings, for rows with the columns READ.
+
+    Raises ConfigurationError where the grid names what the estimator does not have.
+    """
     estimator = _estimator(candidate, settings)
     points = ParamGridBuilder()
     for name, values in grid.items():
@@ -194,31 +202,34 @@ def _cross_validator(
         collectSubModels=True,
     )
     if isinstance(made, _InTime):
-        made.split = material.split
+        made.split = split
+    else:
+        made.by_loss = settings.metric not in AREAS
     return made
 
 
 class _AtOnce(CrossValidator):
-    """Folds of customers; a ridge regression has all its fits in the same passes over the data."""
+    """Folds of customers; a ridge regression has all its fits in the same passes over the data, and
+    they find its log loss too, if it is chosen by that.
+    """
+
+    by_loss: bool
 
     def _fit(self, dataset: DataFrame) -> CrossValidatorModel:
         estimator, points = self.getEstimator(), self.getEstimatorParamMaps()
         if not newton.is_ridge(estimator, points):
             return super()._fit(dataset)
-        folds = range(self.getNumFolds())
-        whole, of_folds = newton.ridge_models(estimator, dataset, points, FOLD, len(folds))
-        evaluator = self.getEvaluator()
-
-        def judged(k: int, index: int) -> float:
-            unseen = dataset.where(F.col(FOLD) == k)
-            return evaluator.evaluate(of_folds[k][index].transform(unseen))
-
-        every = list(product(folds, range(len(points))))
-        with ThreadPool(min(self.getParallelism(), len(every))) as pool:
-            found = pool.starmap(inheritable_thread_target(dataset.sparkSession)(judged), every)
-        scores = np.reshape(found, (len(folds), len(points))).mean(axis=0).tolist()
-        best = whole[_best(evaluator, scores)]
-        return self._copyValues(CrossValidatorModel(best, scores, of_folds))
+        fitted = newton.ridge_models(estimator, dataset, points, FOLD, self.getNumFolds())
+        evaluator, losses = self.getEvaluator(), fitted.losses
+        if not self.by_loss:
+            unseen = [dataset.where(F.col(FOLD) == k) for k in range(len(fitted.of_folds))]
+            losses = [
+                [evaluator.evaluate(model.transform(rows)) for model in models]
+                for rows, models in zip(unseen, fitted.of_folds, strict=True)
+            ]
+        scores = np.mean(losses, axis=0).tolist()
+        best = fitted.whole[_best(evaluator, scores)]
+        return self._copyValues(CrossValidatorModel(best, scores, fitted.of_folds))
 
 
 class _InTime(CrossValidator):
@@ -283,9 +294,10 @@ def _typed(value: float) -> float | int:
 
 
 def _evaluator(metric: str) -> Evaluator:
-    if metric in ("roc_auc", "pr_auc"):
-        area = BinaryClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
-        return area.setMetricName("areaUnderROC" if metric == "roc_auc" else "areaUnderPR")
+    if metric in AREAS:
+        return BinaryClassificationEvaluator(
+            labelCol=LABEL, weightCol=WEIGHT, metricName=AREAS[metric]
+        )
     # pyspark's stubs do not know logLoss, its documentation does.
     loss = MulticlassClassificationEvaluator(labelCol=LABEL, weightCol=WEIGHT)
     return loss.setMetricName("logLoss")  # type: ignore[arg-type]

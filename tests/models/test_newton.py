@@ -4,11 +4,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.tuning import ParamGridBuilder
 from pyspark.sql import functions as F
 
-from models.newton import Asked, Problem, Reached, descended, is_ridge, ridge_models, summed
+from models.newton import (
+    SAMPLE,
+    Asked,
+    Problem,
+    Reached,
+    answers,
+    descended,
+    is_ridge,
+    ridge_models,
+)
 
 FOLDS = 3
 
@@ -48,9 +58,9 @@ def line_of(model: LogisticRegressionModel) -> list[float]:
 def test_every_point_of_every_fold_is_what_spark_finds(spark):
     rows, line = table(spark), estimator()
     points = grid(line, 0.0003, 0.5)
-    whole, of_folds = ridge_models(line, rows, points, "fold", FOLDS)
-    assert [len(models) for models in (whole, *of_folds)] == [2, 2, 2, 2]
-    for fold, models in [(None, whole), *enumerate(of_folds)]:
+    fitted = ridge_models(line, rows, points, "fold", FOLDS)
+    assert [len(models) for models in (fitted.whole, *fitted.of_folds)] == [2, 2, 2, 2]
+    for fold, models in [(None, fitted.whole), *enumerate(fitted.of_folds)]:
         training = rows if fold is None else rows.where(F.col("fold") != fold)
         for point, found in zip(points, models, strict=True):
             expected = line.fit(training, point)
@@ -58,9 +68,22 @@ def test_every_point_of_every_fold_is_what_spark_finds(spark):
             assert found.getRegParam() == expected.getRegParam()
 
 
+@pytest.mark.parametrize("rows", [600, 3 * SAMPLE])
+def test_the_loss_in_a_fold_is_that_of_sparks_own_evaluator(spark, rows):
+    """Of many rows, a sample gives the first line; the loss is that of a step before the end."""
+    table_, line = table(spark, rows), estimator()
+    fitted = ridge_models(line, table_, grid(line, 0.0003, 0.5), "fold", FOLDS)
+    spark_s = MulticlassClassificationEvaluator(weightCol="weight", metricName="logLoss")
+    expected = [
+        [spark_s.evaluate(model.transform(table_.where(F.col("fold") == fold))) for model in models]
+        for fold, models in enumerate(fitted.of_folds)
+    ]
+    np.testing.assert_allclose(fitted.losses, expected, rtol=1e-5)
+
+
 def test_a_model_is_sparks_own(spark, tmp_path):
     rows, line = table(spark), estimator()
-    (model,), _ = ridge_models(line, rows, grid(line, 0.01), "fold", FOLDS)
+    (model,) = ridge_models(line, rows, grid(line, 0.01), "fold", FOLDS).whole
     model.write().save(str(tmp_path / "model"))
     again = LogisticRegressionModel.load(str(tmp_path / "model"))
     assert line_of(again) == line_of(model)
@@ -71,7 +94,7 @@ def test_a_model_is_sparks_own(spark, tmp_path):
 
 def test_without_a_penalty_an_input_that_never_varies_does_no_harm(spark):
     rows, line = table(spark), estimator()
-    (found,), _ = ridge_models(line, rows, grid(line, 0.0), "fold", FOLDS)
+    (found,) = ridge_models(line, rows, grid(line, 0.0), "fold", FOLDS).whole
     expected = line.fit(rows, {line.regParam: 0.0})
     said, wanted = (
         [row[0] for row in m.transform(rows).select("rawPrediction").collect()]
@@ -82,7 +105,7 @@ def test_without_a_penalty_an_input_that_never_varies_does_no_harm(spark):
 
 def test_outcomes_that_a_line_separates_come_to_an_end(spark):
     rows, line = table(spark, separable=True), estimator(maxIter=50)
-    (free, held), _ = ridge_models(line, rows, grid(line, 0.0, 0.01), "fold", FOLDS)
+    free, held = ridge_models(line, rows, grid(line, 0.0, 0.01), "fold", FOLDS).whole
     assert np.isfinite(line_of(free)).all()
     expected = line.fit(rows, {line.regParam: 0.01})
     assert line_of(held) == pytest.approx(line_of(expected), abs=1e-5)
@@ -97,13 +120,12 @@ def test_a_step_too_far_is_taken_back():
 
     def look(asked: list[Asked]) -> list[np.ndarray]:
         passes.append(asked)
-        found = summed(block, asked)
-        return np.split(found, np.cumsum([one.size for one in asked])[:-1])
+        return answers(block, asked)
 
     problem = Problem(penalty=1e-6)
     (far,) = descended(look, [problem], [Reached(np.array([9.0, -40.0]))], 100)
     (near,) = descended(look, [problem], [Reached(np.zeros(2))], 100)
-    assert far.line == pytest.approx(near.line, abs=1e-6)
+    assert far.next == pytest.approx(near.next, abs=1e-6)
     assert any(one.curved for asked in passes[1:] for one in asked)
     assert not all(one.curved for asked in passes for one in asked)
 
