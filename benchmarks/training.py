@@ -90,7 +90,8 @@ def _timed(what: str, engine: str, rows: int, work: Callable[[], float]) -> Row:
     started = time.monotonic()
     area = work()
     seconds = time.monotonic() - started
-    print(f"{rows:,} rows, {what}, {engine}: {seconds:.1f} s, ROC-AUC {area:.4f}", flush=True)
+    ranks = "" if np.isnan(area) else f", ROC-AUC {area:.4f}"
+    print(f"{rows:,} rows, {what}, {engine}: {seconds:.1f} s{ranks}", flush=True)
     return {"rows": rows, "what": what, "engine": engine, "seconds": seconds, "ROC-AUC": area}
 
 
