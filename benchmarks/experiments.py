@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 LAKES = ("online_retail-2011-11-09", "cdnow-1998-05-31", "tafeng-2001-01-29")
 HORIZON = timedelta(30)
 DATES_JUDGED = 3
-MAX_ROWS = 150_000
 BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"
 Floats = npt.NDArray[np.float64]
 KEYS = {"customer_id", "as_of", "label"}
@@ -47,11 +46,22 @@ class Variant:
     without: Callable[[str], bool] = lambda name: False
     # Probabilities among the features on the scale of logits.
     logits: bool = False
+    # More are thinned to so many, by a hash of these.
+    snapshots: int = 60_000
+    thinned_by: tuple[str, ...] = ("customer_id", "as_of")
 
 
 BASE = Variant("LightGBM, as shipped")
 VARIANTS = (
     BASE,
+    replace(BASE, name="60,000 snapshots of fewer customers", thinned_by=("customer_id",)),
+    replace(BASE, name="200,000 snapshots", snapshots=200_000),
+    replace(
+        BASE,
+        name="200,000 snapshots of fewer customers",
+        snapshots=200_000,
+        thinned_by=("customer_id",),
+    ),
     replace(BASE, name="4 latest dates", dates=4),
     replace(BASE, name="12 latest dates", dates=12),
     replace(BASE, name="weight of a date halves in 45 days", half_life=45),
@@ -130,9 +140,9 @@ def _said(variant: Variant, known: pd.DataFrame, past: list[date], later: pd.Dat
     rows = known[known["as_of"].isin(chosen)]
     if variant.active_within_days:
         rows = rows[rows["recency_days"] <= variant.active_within_days]
-    if len(rows) > MAX_ROWS:
-        some = pd.util.hash_pandas_object(rows["customer_id"], index=False).to_numpy()
-        rows = rows[some % 1_000_000 < MAX_ROWS / len(rows) * 1_000_000]
+    if len(rows) > variant.snapshots:
+        some = pd.util.hash_pandas_object(rows[list(variant.thinned_by)], index=False).to_numpy()
+        rows = rows[some % 1_000_000 < variant.snapshots / len(rows) * 1_000_000]
     seasons = (chosen[-1] - chosen[0]).days >= 330
     columns = [
         name

@@ -23,7 +23,7 @@ NO_FOLD = -1
 @dataclass(frozen=True)
 class Material:
     """`learned` holds the sampled snapshots of every date, `tuning` those of the tuning dates, and
-    `judged` all of the held-out date, which are of so many `customers`. `share` of the customers
+    `judged` all of the held-out date, which are of so many `customers`. `share` of the snapshots
     are sampled; `ratio` is the weight of a positive over that of a negative.
 
     Column `fold`, from 0 on, says which fold validates a snapshot of `tuning`; `watched`, whether
@@ -78,7 +78,8 @@ def made_ready(
     ratio = (n - positives) / positives if settings.weight_positives == "balanced" else 1.0
     weight = F.when(F.col(LABEL) == 1, F.lit(ratio)).otherwise(F.lit(1.0))
     learned = (
-        sampled(snapshots, share)
+        # Those of one customer are much alike: so many tell most when they are of many customers.
+        sampled(snapshots, share, "customer_id", "as_of")
         .withColumns({FOLD: _fold(split, settings), WATCHED: _watched(settings), WEIGHT: weight})
         # Fixed partitions in a fixed order: the same fit on a laptop and on a cluster.
         .repartition(settings.partitions, "customer_id")

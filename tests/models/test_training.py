@@ -178,12 +178,18 @@ def test_folds_in_time_are_validated_by_what_was_known_before(snapshots):
         _train(snapshots, _settings(folds_by="time", folds=3))
 
 
-def test_thinning_keeps_all_dates_of_the_customers_it_keeps(snapshots):
-    with made_ready(snapshots, SPLIT, _settings(max_snapshots=2000)) as material:
+def test_thinning_keeps_snapshots_of_nearly_all_customers_and_of_every_date(snapshots):
+    share = 0.4
+    wanted = share * snapshots.count()
+    with made_ready(snapshots, SPLIT, _settings(max_snapshots=round(wanted))) as material:
         table = material.learned
-        per_customer = table.groupBy("customer_id").count()
-        assert per_customer.where(F.col("count") != len(DATES)).count() == 0
-        assert 1500 < table.count() < 2500
+        assert table.count() == pytest.approx(wanted, rel=0.1)
+        of_dates = {row["as_of"]: row["count"] for row in table.groupBy("as_of").count().collect()}
+        assert of_dates == pytest.approx(dict.fromkeys(DATES, wanted / len(DATES)), rel=0.15)
+        customers = table.select("customer_id").distinct().count()
+        everybody = snapshots.select("customer_id").distinct().count()
+        expected = everybody * (1 - (1 - share) ** len(DATES))
+        assert customers == pytest.approx(expected, rel=0.05)
         judged = snapshots.where(F.col("as_of") == DATES[-1]).count()
         assert material.judged.count() == material.customers == judged
 
