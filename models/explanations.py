@@ -21,6 +21,8 @@ for module in (calibration, open_form, trees, sys.modules[__name__]):
 COUNT = 3
 REASONS = "reasons"
 _FOUND = "found_reasons"
+# Of numbers that are written when they are chosen: few of a customer's features are.
+PLAIN = ("int", "bigint", "double")
 Batches = Iterator[tuple[pa.Array, ...]]
 
 
@@ -45,18 +47,20 @@ def with_reasons(
         "feature": F.array(*map(F.lit, features)),
         "value": F.array(*[_number(name, types[name]) for name in features]),
         "said": F.array(*[F.lit(plain(words[name])) for name in features]),
-        "shown": F.array(*[_shown(name, types[name]) for name in features]),
+        "rounds": F.array(*[F.lit(types[name] == "double") for name in features]),
+        "text": F.array(*[_text(name, types[name]) for name in features]),
     }
 
     def reason(k: int) -> Column:
         of = {name: F.get(table, F.col(f"{_FOUND}.place_{k}")) for name, table in tables.items()}
         moved = F.col(f"{_FOUND}.moved_{k}")
         points = F.format_string(" (%+.1f points)", moved * 100)
+        shown = F.coalesce(of["text"], _shown(of["value"], of["rounds"]), F.lit("none"))
         return F.struct(
             of["feature"].alias("feature"),
             of["value"].alias("value"),
             moved.alias("contribution"),
-            F.concat(of["said"], F.lit(": "), of["shown"], points).alias("sentence"),
+            F.concat(of["said"], F.lit(": "), shown, points).alias("sentence"),
         )
 
     found = frame.withColumn(_FOUND, find(*read))
@@ -91,13 +95,13 @@ def _number(name: str, kind: str) -> Column:
     return F.lit(None).cast("double") if kind == "string" else F.col(name).cast("double")
 
 
-def _shown(name: str, kind: str) -> Column:
-    """The value as people write it."""
-    known = F.col(name)
-    if kind == "double":
-        rounded = F.round(name, 2)
-        whole = rounded == F.floor(rounded)
-        known = F.when(whole, rounded.cast("bigint").cast("string")).otherwise(
-            rounded.cast("string")
-        )
-    return F.coalesce(known.cast("string"), F.lit("none"))
+def _text(name: str, kind: str) -> Column:
+    """What is shown as it is written; null for a plain number."""
+    return F.lit(None).cast("string") if kind in PLAIN else F.col(name).cast("string")
+
+
+def _shown(number: Column, rounds: Column) -> Column:
+    """The number as people write it."""
+    rounded = F.round(number, 2)
+    whole = (rounded == F.floor(rounded)) | ~rounds
+    return F.when(whole, rounded.cast("bigint").cast("string")).otherwise(rounded.cast("string"))
