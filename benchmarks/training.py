@@ -51,6 +51,7 @@ SPLIT = Split(DATES[:2], DATES[2], 30)
 NAMES = (*RFM, *(f"f{k}" for k in range(len(RFM), FEATURES)))
 LR_GRID = (0.0003, 0.003, 0.03, 0.3)
 FOLDS, CORES = 3, 2
+LR_SEARCH = f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds"
 FOUR = ("logistic_regression", "random_forest", "gbt", "xgboost")
 Floats = npt.NDArray[np.float64]
 Row = dict[str, object]
@@ -131,8 +132,7 @@ def _of_libraries(table: pd.DataFrame) -> Iterator[Row]:
         model = xgboost.train(settings, xgboost.DMatrix(x, y), 100)
         return float(roc_auc_score(truth, model.predict(xgboost.DMatrix(after))))
 
-    search = f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds"
-    yield _timed(search, "scikit-learn", rows, logistic)
+    yield _timed(LR_SEARCH, "scikit-learn", rows, logistic)
     yield _timed("random forest, 20 trees of depth 8", "scikit-learn", rows, forest)
     yield _timed("boosting, 100 trees of 8 leaves", "scikit-learn", rows, histogram)
     yield _timed("boosting, 100 trees of 8 leaves", "LightGBM", rows, light)
@@ -145,10 +145,7 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
     snapshots = _in_spark(spark, table)
     inputs = Inputs(NAMES, {})
     tries: dict[str, tuple[str, Grid]] = {
-        f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds": (
-            "logistic_regression",
-            {"regParam": LR_GRID},
-        ),
+        LR_SEARCH: ("logistic_regression", {"regParam": LR_GRID}),
         f"random forest, 20 trees of depth 8, {FOLDS} folds and a fit": (
             "random_forest",
             {"numTrees": (20.0,), "maxDepth": (8.0,)},
@@ -178,11 +175,12 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
                 return float(roc_auc_score(some["label"], some["probability"]))
 
             yield _timed(what, "repurchase", len(table), work)
-        what = f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds, CrossValidator alone"
-        yield from _cross_validation(what, material, inputs, settings.training, len(table))
+        yield from _cross_validation(material, inputs, settings.training, len(table))
     shipped = load_settings("local").training
     everything = load_settings("local", all_rows).training
-    four = everything.model_copy(update={"models": {name: shipped.models[name] for name in FOUR}})
+    four = everything.model_copy(
+        update={"models": {name: everything.models[name] for name in FOUR}}
+    )
     kinds = {
         f"{', '.join(FOUR)}, on all": four,
         "on all": everything,
@@ -194,7 +192,7 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
 
 
 def _cross_validation(
-    what: str, material: Material, inputs: Inputs, settings: TrainingSettings, rows: int
+    material: Material, inputs: Inputs, settings: TrainingSettings, rows: int
 ) -> Iterator[Row]:
     """Of vectors that are there, as scikit-learn has them: not counted are their preparation and
     what is said of the last date.
@@ -210,7 +208,7 @@ def _cross_validation(
         search.fit(prepared)
         return float("nan")
 
-    yield _timed(what, "repurchase", rows, alone)
+    yield _timed(f"{LR_SEARCH}, CrossValidator alone", "repurchase", rows, alone)
     prepared.unpersist()
 
 

@@ -57,10 +57,10 @@ class Split:
         return [able[a:b] for a, b in pairwise(cuts) if a < b]
 
 
-def sampled(rows: DataFrame, share: float, *keys: str) -> DataFrame:
-    """The rows of about this share of the customers, or of the values of these keys; of the same
+def sampled(rows: DataFrame, share: float, keys: Sequence[str] = ("customer_id",)) -> DataFrame:
+    """The rows of about this share of the customers, or of the values of other keys; of the same
     ones each time.
     """
     parts = 1_000_000
-    part = F.pmod(F.xxhash64(*(keys or ("customer_id",))), F.lit(parts))
+    part = F.pmod(F.xxhash64(*keys), F.lit(parts))
     return rows if share >= 1 else rows.where(part < round(share * parts))

@@ -47,7 +47,6 @@ def with_reasons(
         "feature": F.array(*map(F.lit, features)),
         "value": F.array(*[_number(name, types[name]) for name in features]),
         "said": F.array(*[F.lit(plain(words[name])) for name in features]),
-        "rounds": F.array(*[F.lit(types[name] == "double") for name in features]),
         "text": F.array(*[_text(name, types[name]) for name in features]),
     }
 
@@ -55,7 +54,7 @@ def with_reasons(
         of = {name: F.get(table, F.col(f"{_FOUND}.place_{k}")) for name, table in tables.items()}
         moved = F.col(f"{_FOUND}.moved_{k}")
         points = F.format_string(" (%+.1f points)", moved * 100)
-        shown = F.coalesce(of["text"], _shown(of["value"], of["rounds"]), F.lit("none"))
+        shown = F.coalesce(of["text"], _shown(of["value"]), F.lit("none"))
         return F.struct(
             of["feature"].alias("feature"),
             of["value"].alias("value"),
@@ -100,8 +99,8 @@ def _text(name: str, kind: str) -> Column:
     return F.lit(None).cast("string") if kind in PLAIN else F.col(name).cast("string")
 
 
-def _shown(number: Column, rounds: Column) -> Column:
+def _shown(number: Column) -> Column:
     """The number as people write it."""
     rounded = F.round(number, 2)
-    whole = (rounded == F.floor(rounded)) | ~rounds
+    whole = rounded == F.floor(rounded)
     return F.when(whole, rounded.cast("bigint").cast("string")).otherwise(rounded.cast("string"))

@@ -79,7 +79,7 @@ def made_ready(
     weight = F.when(F.col(LABEL) == 1, F.lit(ratio)).otherwise(F.lit(1.0))
     learned = (
         # Those of one customer are much alike: so many tell most when they are of many customers.
-        sampled(snapshots, share, "customer_id", "as_of")
+        sampled(snapshots, share, ["customer_id", "as_of"])
         .withColumns({FOLD: _fold(split, settings), WATCHED: _watched(settings), WEIGHT: weight})
         # Fixed partitions in a fixed order: the same fit on a laptop and on a cluster.
         .repartition(settings.partitions, "customer_id")

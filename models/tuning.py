@@ -203,17 +203,13 @@ def cross_validator(
     )
     if isinstance(made, _InTime):
         made.split = split
-    else:
-        made.by_loss = settings.metric not in AREAS
     return made
 
 
 class _AtOnce(CrossValidator):
-    """Folds of customers; a ridge regression has all its fits in the same passes over the data, and
-    they find its log loss too, if it is chosen by that.
+    """Folds of customers; a ridge regression has all its fits in the same passes over the data,
+    which find its log loss too.
     """
-
-    by_loss: bool
 
     def _fit(self, dataset: DataFrame) -> CrossValidatorModel:
         estimator, points = self.getEstimator(), self.getEstimatorParamMaps()
@@ -221,7 +217,7 @@ class _AtOnce(CrossValidator):
             return super()._fit(dataset)
         fitted = newton.ridge_models(estimator, dataset, points, FOLD, self.getNumFolds())
         evaluator, losses = self.getEvaluator(), fitted.losses
-        if not self.by_loss:
+        if evaluator.isLargerBetter():  # an area, and not the log loss
             unseen = [dataset.where(F.col(FOLD) == k) for k in range(len(fitted.of_folds))]
             losses = [
                 [evaluator.evaluate(model.transform(rows)) for model in models]
