@@ -123,17 +123,17 @@ class Lake:
         same frame again leaves the same table. Every row of the frame must fulfil `where`.
         """
         self._create(table)
+        if table.in_pieces and where is not None:
+            self._merge_small_files(table)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
         writer.overwrite(F.expr(where or "true"))
-        if table.in_pieces and where is not None:
-            self._merge_small_files(table)
 
     def _merge_small_files(self, table: Table) -> None:
         """Compact the table where many of its files must be small.
 
         Delta's own auto compaction counts anew in every process: a job that writes a file a day
-        would rewrite it each day.
+        would rewrite it each day. Before a write: it looks up the files of this version anyway.
         """
         files, size = self.size(table.name)
         if files - size // FILE_BYTES >= SMALL_FILES:

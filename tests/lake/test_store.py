@@ -120,7 +120,7 @@ def test_a_table_written_in_pieces_has_its_small_files_merged_when_there_are_man
     pieces = replace(VISITS, partitioned_by=(), in_pieces=True)
     days = [MONDAY + dt.timedelta(n) for n in range(5)]
     for table, counts in (
-        (pieces, [1, 2, 3, 1, 2]),
+        (pieces, [1, 2, 3, 4, 2]),
         (replace(pieces, name="whole", in_pieces=False), [1, 2, 3, 4, 5]),
     ):
         for day, files in zip(days, counts, strict=True):
