@@ -34,7 +34,9 @@ FIGURES = {
     "log_loss": "log loss",
     "brier": "Brier",
     "ece": "ECE",
+    "calibration_slope": "slope",
 }
+OF_PROBABILITIES = ("log_loss", "brier", "ece", "calibration_slope")
 IN_README = {
     name: FIGURES[name] for name in ("base_rate", "roc_auc", "pr_auc", "top_decile_lift", "ece")
 }
@@ -149,7 +151,7 @@ def _figures(rows: pd.DataFrame, column: str) -> dict[str, float]:
     ).rename(columns={column: "probability"})
     found = metrics(histogram.sort_values("probability", ascending=False), threshold=0.5)
     if column == "recency":  # it ranks, and is no probability
-        found |= dict.fromkeys(("log_loss", "brier", "ece"), float("nan"))
+        found |= dict.fromkeys(OF_PROBABILITIES, float("nan"))
     return {figure: found[figure] for figure in FIGURES}
 
 
@@ -181,7 +183,8 @@ Ta-Feng's rows name age groups and postcodes; its source file takes them for cus
 
 Population A is everybody who had ordered before `as_of`; B those of them with an order in the 365
 days before (left out where that is everybody). Recency is the ranking by the days since the last
-order. The lift is that of the top decile, the ECE is over 15 bins of equal mass.
+order. The lift is that of the top decile, the ECE is over 15 bins of equal mass. The slope is that
+of Cox's line from the logits of the scores to those of what is true: 1 where probabilities hold.
 
 On the generated log the true probability knows each customer's hidden rates. Best by history does
 not: it is what Bayes' theorem makes of the purchases for one who knows how the log was made

@@ -137,8 +137,16 @@ def fit_platt(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     """
     if not _teaches(histogram):
         return Platt(weight_ratio)
-    intercept, slope = _likeliest(histogram, [logits(histogram["probability"].to_numpy(float))])
+    intercept, slope = _line(histogram)
     return Platt(weight_ratio, intercept, slope) if slope > 0 else Platt(weight_ratio)
+
+
+def calibration_slope(histogram: pd.DataFrame) -> float:
+    """The slope of the likeliest line from the logit of a score to that of what is true (Cox 1958):
+    1 where probabilities hold, below where the high ones are too high and the low ones too low,
+    above where they are not far enough apart. NaN where scores or labels are all the same.
+    """
+    return _line(histogram)[1] if _teaches(histogram) else math.nan
 
 
 def fit_beta(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
@@ -232,6 +240,10 @@ def logit(p: Column) -> Column:
 def _teaches(histogram: pd.DataFrame) -> bool:
     positives, total = histogram["positives"].sum(), histogram["n"].sum()
     return positives not in (0, total) and len(histogram) > 1
+
+
+def _line(histogram: pd.DataFrame) -> tuple[float, ...]:
+    return _likeliest(histogram, [logits(histogram["probability"].to_numpy(float))])
 
 
 def _likeliest(histogram: pd.DataFrame, arms: Sequence[Floats]) -> tuple[float, ...]:

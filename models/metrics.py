@@ -13,7 +13,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from models.calibration import NEAREST
+from models.calibration import NEAREST, calibration_slope
 
 ECE_BINS = 15
 METRICS_WHERE_LESS_IS_BETTER = {"log_loss", "brier", "ece"}
@@ -64,12 +64,19 @@ def metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, float]:
     return {
         "snapshots": float(histogram["n"].sum()),
         "base_rate": float(histogram["positives"].sum() / max(histogram["n"].sum(), 1)),
+        "mean_probability": _mean_probability(histogram),
         "roc_auc": roc_auc(histogram),
         "pr_auc": average_precision(histogram),
         **probability_metrics(histogram),
+        "calibration_slope": calibration_slope(histogram),
         "top_decile_lift": top_lift(histogram, 0.1),
         **threshold_metrics(histogram, threshold),
     }
+
+
+def _mean_probability(histogram: pd.DataFrame) -> float:
+    said = (histogram["probability"] * histogram["n"]).sum()
+    return float(said / max(histogram["n"].sum(), 1))
 
 
 def roc_auc(histogram: pd.DataFrame) -> float:

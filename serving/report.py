@@ -21,7 +21,10 @@ METRICS = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "ece": "ECE",
+    "calibration_slope": "calibration slope",
 }
+# Of a date: what was said of its customers on average, and what came true.
+BY_DATE = {"mean_probability": "predicted", "base_rate": "ordered", **METRICS}
 SHOWN_FEATURES = 15
 # As charts call it.
 AREA = {"roc_auc": "value", "roc_auc_low": "low", "roc_auc_high": "high"}
@@ -64,22 +67,24 @@ def page(training: Training, offer: Offer) -> str:
     ).get_template("report.html.j2")
     profit = _profit(_of(training.curves, name), offer)
     models = _table(figures, training.comparisons, name)
+    backtests = _wide(training.backtests, name)
     return template.render(
         model=training.model,
         own=own,
         metrics=METRICS,
+        by_date=BY_DATE,
         baselines=models,
         charts=_charts(training, figures, profit),
         deciles=_bins(training, name, 10).to_dict("records"),
         segments=_segments(_of(training.segments, name)),
         importances=_importances(training),
-        backtests=_records(_wide(training.backtests, name)),
+        backtests=_records(backtests),
         best=profit.iloc[int(profit["profit"].argmax())],
         offer=offer,
         currency=training.currency,
         parameters=json.loads(training.model["parameters"]),
         settings=json.dumps(json.loads(training.model["settings"]), indent=2),
-        limits=_limits(training, own, models),
+        limits=[*_limits(training, own, models), *_levels(backtests)],
     )
 
 
@@ -211,3 +216,15 @@ def _limits(training: Training, own: "pd.Series[float]", models: list[dict[str, 
         "compare with customers who were not contacted."
     )
     return found
+
+
+def _levels(backtests: pd.DataFrame) -> list[str]:
+    """How far the level of the probabilities was off on past dates."""
+    if "mean_probability" not in backtests or len(backtests) < 2:
+        return []
+    found = backtests["base_rate"] / backtests["mean_probability"]
+    return [
+        f"On {found.count()} past dates, {found.min():.0%} to {found.max():.0%} of the customers "
+        "ordered whom the probabilities said would: demand moves from month to month in ways "
+        "that no history tells."
+    ]

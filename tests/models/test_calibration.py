@@ -14,6 +14,7 @@ from models.calibration import (
     Isotonic,
     Platt,
     calibration,
+    calibration_slope,
     fit_best,
     fit_beta,
     fit_isotonic,
@@ -36,6 +37,15 @@ def test_platt_recovers_the_curve_that_made_the_labels(intercept, slope):
     found = fit_platt(_histogram(intercept, slope), 1.0)
     assert found.intercept == pytest.approx(intercept, abs=1e-3)
     assert found.slope == pytest.approx(slope, abs=1e-3)
+
+
+def test_the_slope_says_how_far_apart_scores_should_be():
+    assert calibration_slope(_histogram(-2, 0.3)) == pytest.approx(0.3, abs=1e-3)
+    assert calibration_slope(_histogram(0.5, 1.6)) == pytest.approx(1.6, abs=1e-3)
+    against = pd.DataFrame({"probability": [0.9, 0.1], "n": 1e6, "positives": [1e5, 9e5]})
+    assert calibration_slope(against) == pytest.approx(-1, abs=1e-3)
+    nobody = pd.DataFrame({"probability": [0.2, 0.1], "n": 3.0, "positives": 0.0})
+    assert np.isnan(calibration_slope(nobody))
 
 
 def test_calibrated_scores_have_the_base_rate_on_what_they_were_fitted_on():

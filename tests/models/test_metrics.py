@@ -79,6 +79,12 @@ def test_confusion_matrix_adds_up(histogram):
     assert found["f1"] == pytest.approx(2 * 3 / (5 + 3))
 
 
+def test_the_mean_probability_stands_beside_the_base_rate(histogram):
+    found = metrics(histogram, 0.5)
+    assert found["mean_probability"] == pytest.approx(sum(p for p, _ in ROWS) / len(ROWS))
+    assert found["base_rate"] == pytest.approx(3 / 8)
+
+
 def test_metrics_that_need_both_classes_are_nan_without_them():
     nobody = pd.DataFrame({"probability": [0.2, 0.1], "n": [3.0, 2.0], "positives": [0.0, 0.0]})
     found = metrics(nobody, 0.5)

@@ -143,7 +143,14 @@ def test_backtests_are_shown_by_date():
     ]
     others = ("pr_auc", "top_decile_lift", "log_loss", "brier", "ece")
     rows += [{**row, "metric": m, "value": 0.5} for row in rows[::3] for m in others]
+    assert "probabilities said" not in page(
+        replace(_training(), backtests=pd.DataFrame(rows)), OFFER
+    )
+    for day, ordered in ((dt.date(2024, 4, 1), 0.18), (dt.date(2024, 5, 1), 0.25)):
+        for metric, value in (("base_rate", ordered), ("mean_probability", 0.2)):
+            rows.append({"model": "gbt", "as_of": day, "metric": metric, "value": value})
     text = page(replace(_training(), backtests=pd.DataFrame(rows)), OFFER)
+    assert "On 2 past dates, 90% to 125% of the customers" in text
     assert text.count("0.8123") == 2
     assert "2024-04-01" in text
 
