@@ -1,5 +1,8 @@
 """What anybody could use instead of a model: rankings by one number."""
 
+import re
+from collections.abc import Collection
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -11,13 +14,15 @@ from models.tuning import Grid
 
 # By baseline, the feature that it needs, and its score. The logit of 1 / (1 + days) is -log(days):
 # Platt's scaling of it is a logistic regression on log recency, and ranks as recency does. The
-# last window is the naive forecast: who ordered in it orders again.
+# last window, of those that there are the one most like the label's, is the naive forecast: who
+# ordered in it orders again.
 OF_A_FEATURE = {
     "recency": ("recency_days", "1 / (1 + recency_days)"),
-    "last_window": ("orders_30d", "if(orders_30d > 0, 0.75, 0.25)"),
+    "last_window": ("orders_{days}d", "if(orders_{days}d > 0, 0.75, 0.25)"),
     "mbg_nbd": ("order_probability", "coalesce(order_probability, 0)"),
     "mbg_cnbd_2": ("order_probability_regular", "coalesce(order_probability_regular, 0)"),
 }
+_WINDOW = re.compile(r"orders_(\d+)d")
 FITTED: dict[str, type[PurchaseModel]] = {"bg_nbd": BgNbd, "pareto_nbd": ParetoNbd}
 OF_A_HISTORY = {"active_days_lifetime", "first_to_last_order_days", "tenure_days"}
 # Of logistic regression on recency, frequency and monetary value.
@@ -32,20 +37,27 @@ def rankings(material: Material) -> dict[str, Column]:
     in the label window.
     """
     columns = set(material.judged.columns)
+    horizon = material.split.horizon_days
+    days = _window_like(horizon, columns)
     found = {
-        name: F.expr(score).cast("double")
+        name: F.expr(score.format(days=days)).cast("double")
         for name, (of, score) in OF_A_FEATURE.items()
-        if of in columns
+        if of.format(days=days) in columns
     }
     if not columns >= OF_A_HISTORY:
         return found
     last = material.tuning.where(F.col("as_of") == F.lit(max(material.split.tuning)))
-    known = histories(last).toPandas()
+    counted = histories(last).toPandas()
     for name, kind in FITTED.items():
         try:
-            model = fit_purchases(kind, known).model
+            model = fit_purchases(kind, counted).model
         except FitError:
             continue
-        chance = model.p_order(history_columns(), material.split.horizon_days)
+        chance = model.p_order(history_columns(), horizon)
         found[name] = F.coalesce(F.nanvl(chance, F.lit(None)), F.lit(0.0))
     return found
+
+
+def _window_like(horizon_days: int, columns: Collection[str]) -> int | None:
+    windows = [int(found[1]) for name in columns if (found := _WINDOW.fullmatch(name))]
+    return min(windows, key=lambda days: (abs(days - horizon_days), days), default=None)

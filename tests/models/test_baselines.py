@@ -1,6 +1,7 @@
 """Rankings by one number: those of the features, and of models fitted to the past."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,14 @@ def test_every_ranking_is_a_double_between_0_and_1(snapshots):
     table = found.toPandas()
     assert table.min().min() >= 0
     assert table.max().max() <= 1
+
+
+def test_the_last_window_is_the_one_most_like_the_labels(snapshots):
+    frame = snapshots.selectExpr("*", *[f"{d} as orders_{d}d" for d in (0, 20, 60)])
+    for horizon, ordered in ((7, 0.25), (30, 0.75), (90, 0.75)):
+        split = replace(SPLIT, horizon_days=horizon)
+        score = rankings(replace(_material(frame), split=split))["last_window"]
+        assert frame.select(score).distinct().collect() == [(ordered,)]
 
 
 def test_there_are_as_many_as_the_features_allow(snapshots):
