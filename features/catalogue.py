@@ -224,13 +224,13 @@ SNAPSHOT = (
     Feature(
         "orders_decayed_30d",
         "double",
-        "Orders within the longest window, each of which counts half for every 30 days of age",
+        "Recent orders, each counting half as much for every 30 days since (in the longest window)",
         "orders_decayed_30 / 1048576",
     ),
     Feature(
         "orders_decayed_90d",
         "double",
-        "Orders within the longest window, each of which counts half for every 90 days of age",
+        "Recent orders, each counting half as much for every 90 days since (in the longest window)",
         "orders_decayed_90 / 1048576",
     ),
     Feature(
@@ -327,20 +327,21 @@ PREDICTIONS = (
         "order_probability",
         "double",
         "Probability of an order in the {horizon} days from as_of by the rhythm of past orders "
-        "alone, if they come at random (MBG/NBD)",
+        "alone (MBG/NBD: they come at random)",
         "order_probability",
     ),
     Feature(
         "order_probability_regular",
         "double",
         "Probability of an order in the {horizon} days from as_of by the rhythm of past orders "
-        "alone, if they come at regular gaps (MBG/CNBD-2)",
+        "alone, taken as regular (MBG/CNBD-2: they come at regular gaps)",
         "order_probability_regular",
     ),
     Feature(
         "expected_orders",
         "double",
-        "Days with an order that are expected in the {horizon} days from as_of (MBG/NBD)",
+        "Orders expected in the {horizon} days from as_of by the rhythm of past orders (MBG/NBD: "
+        "days with an order)",
         "expected_orders",
     ),
     Feature(
