@@ -1,7 +1,8 @@
 """`repurchase audit`: is there anything of the future in features or scores?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated
 
 import numpy as np
@@ -22,6 +23,7 @@ from jobs.build_features import (
     dates_to_train,
     feature_columns,
     features_at_anew,
+    labels_at,
 )
 from jobs.console import FAILURE, bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
@@ -29,7 +31,7 @@ from models.blending import said
 from models.registry import champion
 
 KEYS = ["customer_id", "as_of"]
-SCORE = "score of the champion"
+SCORE, TAUGHT = "score of the champion", "label of a training date"
 # At most about so many customers tell how well a feature ranks.
 RANKED = 100_000
 SHOWN = 10
@@ -48,9 +50,9 @@ class Audited:
 
 
 def audit(job: Job, span: LogSpan) -> Audited:
-    """Make the features of the last matured date twice: from the tables as they are, and with
-    everything dated on or after it lost, changed or invented. They must be equal, and the
-    champion's scores of them.
+    """Make the features of the last matured date, and the labels that were known by then, twice:
+    from the tables as they are, and with everything dated on or after it lost, changed or
+    invented. They must be equal, and the champion's scores of them.
 
     Raises InputError where no date has matured.
     """
@@ -61,12 +63,14 @@ def audit(job: Job, span: LogSpan) -> Audited:
         )
     day = dates[-1]
     say(f"everything dated {day} or later is lost, changed or invented")
-    then = LogSpan(span.first, span.last, day)
-    as_it_is = features_at_anew(job, then, _known(job, None))
-    perturbed = features_at_anew(job, then, _known(job, day))
-    as_it_is, perturbed = as_it_is.persist(), perturbed.persist()
+    then = LogSpan(span.first, day - timedelta(1), day)
+    now, otherwise = _known(job, None), _known(job, day)
+    as_it_is = features_at_anew(job, then, now).persist()
+    perturbed = features_at_anew(job, then, otherwise).persist()
     try:
         changed = _differing(as_it_is, perturbed)
+        if taught := dates_to_train(job, then):
+            changed |= _differing(_taught(job, now, taught), _taught(job, otherwise, taught))
         if not changed and job.lake.exists("models"):
             changed = _differing(_scored(job, span, as_it_is), _scored(job, span, perturbed))
         power = _power(job, as_it_is, day)
@@ -122,6 +126,10 @@ def _differing(left: DataFrame, right: DataFrame) -> dict[str, int]:
     return {name: counts[name] for name in columns if counts[name]}
 
 
+def _taught(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
+    return labels_at(job, known, dates).select(*KEYS, F.col("repurchased").alias(TAUGHT))
+
+
 def _scored(job: Job, span: LogSpan, features: DataFrame) -> DataFrame:
     model = champion(job.lake, span.as_of, job.settings.snapshots.horizon)
     return said(features, model.members).select(*KEYS, model.probability.alias(SCORE))
@@ -161,7 +169,7 @@ def show_audited(audited: Audited, implausible: float) -> bool:
             list(audited.changed.items()),
         )
     else:
-        console.print("  [green]no feature and no score depends on the future[/green]")
+        console.print("  [green]no feature, no label and no score depends on the future[/green]")
     top = audited.power.head(SHOWN)
     show(
         "Features that tell most by themselves",

@@ -27,8 +27,8 @@ from features.increments import (
 from features.labels import labels, labels_in_hours, matured
 from features.snapshots import training_dates
 from features.windows import Snapshots, made_features
-from jobs.console import console, handled, say, show, step
-from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job
+from jobs.console import handled, say, show, step
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job, show_next
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
 from lake.store import Made, dated
 
@@ -104,14 +104,18 @@ def build_features(
 def _label(job: Job, known: Known, dates: list[date]) -> None:
     if not dates:
         return
+    job.lake.complete(LABELS)
+    where = f"{dated('as_of', dates)} AND {job.settings.snapshots.horizon.where}"
+    job.lake.replace(LABELS, labels_at(job, known, dates), where)
+
+
+def labels_at(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
+    """The labels of the horizon in the settings at the dates: one row per snapshot."""
     wanted, days = job.settings.snapshots, known.customer_days
     if wanted.horizon_hours is None:
-        made = labels(days, dates, wanted.horizon_days)
-    else:
-        starts = {day: clock(job).start(day) for day in dates}
-        made = labels_in_hours(days, known.lines, starts, wanted.horizon_hours)
-    job.lake.complete(LABELS)
-    job.lake.replace(LABELS, made, f"{dated('as_of', dates)} AND {wanted.horizon.where}")
+        return labels(days, dates, wanted.horizon_days)
+    starts = {day: clock(job).start(day) for day in dates}
+    return labels_in_hours(days, known.lines, starts, wanted.horizon_hours)
 
 
 def _follow_logs(job: Job, span: LogSpan) -> None:
@@ -379,7 +383,7 @@ def main(
     with step(f"Build features as of {span.as_of}"):
         built = build_features(job, span, dates, again=again)
     show_built(built)
-    console.print(f"Next: [bold]repurchase train --lake {job.lake.location}[/bold]")
+    show_next("train", job, env, set_, as_of)
 
 
 def _filled(

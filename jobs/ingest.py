@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.source import Source, load_source
-from jobs.console import console, handled, say, show, step
+from jobs.console import handled, say, show, step
 from jobs.inputs import Files, Input, files_of, inputs, quarantined, remember
 from jobs.options import (
     CustomersPath,
@@ -22,6 +22,7 @@ from jobs.options import (
     Set,
     SourceFile,
     open_job,
+    show_next,
 )
 from lake.contracts import INGESTED_FILES, QUARANTINE, TRANSACTIONS, Table
 from lake.ingestion import business_session, mapped, read_log
@@ -235,7 +236,7 @@ def main(
             show_ingested(job, rows, result)
     if check_only:
         return
-    console.print(f"Next: [bold]repurchase build-features --lake {job.lake.location}[/bold]")
+    show_next("build-features", job, env, set_)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """The options that commands share, and the job that they open."""
 
+import shlex
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
 import typer
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from rich.markup import escape
 
 from conf.errors import InputError
 from conf.settings import Settings, load_settings
 from features.calendar import Clock
-from jobs.console import say
+from jobs.console import console, say
 from jobs.session import spark_session
 from lake.store import Lake
 
@@ -72,6 +74,25 @@ class LogSpan:
     def end(self) -> date:
         """The day after the last day that may be used: labels mature up to here."""
         return self.last + timedelta(1)
+
+
+def show_next(
+    command: str,
+    job: Job,
+    env: str,
+    overrides: list[str] | None,
+    as_of: datetime | None = None,
+) -> None:
+    """Say which command comes next, with the options that this one was given."""
+    options = [] if job.settings.lake.catalog_schema else ["--lake", job.lake.location]
+    if as_of is not None:
+        options += ["--as-of", f"{as_of:%Y-%m-%d}" if as_of.time() == time() else f"{as_of:%FT%R}"]
+    if env != "local":
+        options += ["--env", env]
+    for override in overrides or []:
+        options += ["--set", override]
+    line = escape(shlex.join(["repurchase", command, *options]))
+    console.print(f"Next: [bold]{line}[/bold]", soft_wrap=True)
 
 
 def open_job(env: str, overrides: list[str] | None, lake_dir: str | None) -> Job:

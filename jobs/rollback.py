@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from jobs.console import console, handled, say, step
+from jobs.console import handled, say, step
 from jobs.list_models import show_models
-from jobs.options import Env, LakeDir, Set, open_job
+from jobs.options import Env, LakeDir, Set, open_job, show_next
 from jobs.tracking import track_rollback
 from models.registry import roll_back
 
@@ -33,7 +33,7 @@ def main(
         track_rollback(job, now)
         say(f"withdrawn: {', '.join(withdrawn) or 'none'}; the champion is {now}")
     show_models(job)
-    console.print(f"Next: [bold]repurchase score --lake {job.lake.location}[/bold]")
+    show_next("score", job, env, set_)
 
 
 if __name__ == "__main__":

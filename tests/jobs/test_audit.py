@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.settings import load_settings
-from jobs.audit import SCORE, _differing, _known, audit, show_audited
+from jobs.audit import SCORE, TAUGHT, _differing, _known, _taught, audit, show_audited
 from jobs.build_features import dates_to_train, features_at_anew
 from jobs.console import console
 from jobs.options import Job, LogSpan, log_span
@@ -33,7 +33,7 @@ def test_nothing_of_the_future_is_in_what_the_job_makes(job):
     assert "recency_days" in audited.power.index
     with console.capture() as said:
         assert show_audited(audited, PLAUSIBLE)
-    assert "no feature and no score depends on the future" in said.get()
+    assert "no feature, no label and no score depends on the future" in said.get()
 
 
 def test_what_is_made_of_later_days_too_is_found(job):
@@ -45,6 +45,10 @@ def test_what_is_made_of_later_days_too_is_found(job):
     changed = _differing(left, right)
     assert {"recency_days", "revenue_30d", "order_probability"} <= set(changed)
     assert SCORE not in changed
+    # A label is known when its window has ended, and not before.
+    for dates, known in (([day - timedelta(30)], set()), ([day - timedelta(15)], {TAUGHT})):
+        taught = [_taught(job, _known(job, d), dates) for d in (None, day)]
+        assert set(_differing(*taught)) == known
 
 
 def test_a_feature_that_knows_the_label_is_implausible(spark, job, tmp_path):

@@ -136,7 +136,7 @@ def test_a_feature_of_ones_own_is_audited(
     tables = {name: Lake(spark, given["lake"]).version(name) for name in ("features", "scores")}
     shown = run_notebook("own_features.py", spark, given)
     said = capsys.readouterr().out
-    assert "no feature and no score depends on the future" in said
+    assert "no feature, no label and no score depends on the future" in said
     assert "weekend_orders_90d of C" in said
     assert shown.plots() == 2
     assert "yours: weekend_orders_90d" in shown.html[-1]
