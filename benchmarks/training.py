@@ -257,7 +257,8 @@ def _scoring(spark: SparkSession, table: pd.DataFrame, scored: int) -> Iterator[
     for kinds in ([0], [1], [2], [3], [0, 1, 2, 3]):
         of = [members[k] for k in kinds]
         form = OpenModel(tuple(opens[k] for k in kinds), IDENTITY)
-        model = Registered("m", "v", DATES[2], of, IDENTITY, 0.5, list(NAMES), form)
+        day = DATES[2]
+        model = Registered("m", "v", day, day, folder, of, IDENTITY, 0.5, list(NAMES), form)
         what = "scoring by " + ("a blend of these" if len(of) > 1 else of[0].name)
 
         def plain(of: list[Member] = of) -> float:

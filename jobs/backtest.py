@@ -15,6 +15,7 @@ from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_j
 from jobs.train import snapshots_of
 from lake.contracts import BACKTEST
 from models import training
+from models.judging import TURNED, comparable
 from models.records import record
 from models.training import Contest
 
@@ -70,18 +71,44 @@ def backtest(job: Job, span: LogSpan, count: int) -> list[Judged]:
     return judged
 
 
-def show_backtest(judged: list[Judged]) -> None:
-    """Each model's figures by date, with their 95 % intervals, and their mean."""
+def show_backtest(judged: list[Judged], metric: str) -> None:
+    """Each model's figures by date, with their 95 % intervals, and their mean; and which is better
+    than which by the metric.
+    """
     by_model: dict[str, list[dict[str, float]]] = {}
     for date_judged in judged:
         for evaluation in date_judged.contest.evaluations:
             by_model.setdefault(evaluation.name, []).append(evaluation.held_out)
-    for metric, title in SHOWN.items():
+    for shown, title in SHOWN.items():
         rows = [
-            [name, *[_with_interval(f, metric) for f in figures], _mean(figures, metric)]
+            [name, *[_with_interval(f, shown) for f in figures], _mean(figures, shown)]
             for name, figures in by_model.items()
         ]
         show(title, ["model", *[str(j.split.held_out) for j in judged], "mean"], rows)
+    by = comparable(metric)
+    show(
+        f"By the paired intervals of {SHOWN[by]}",
+        ["model", "better on every date than", "worse on some date than"],
+        _standing([j.contest for j in judged], by),
+    )
+
+
+def _standing(contests: list[Contest], metric: str) -> list[list[str]]:
+    verdicts: dict[str, dict[str, set[str]]] = {}
+    for one in (c for contest in contests for c in contest.comparisons if c.metric == metric):
+        for model, other, verdict in (
+            (one.model, one.other, one.verdict),
+            (one.other, one.model, TURNED[one.verdict]),
+        ):
+            verdicts.setdefault(model, {}).setdefault(other, set()).add(verdict)
+    return [
+        [
+            model,
+            ", ".join(other for other, found in of.items() if found == {"better"}),
+            ", ".join(other for other, found in of.items() if "worse" in found),
+        ]
+        for model, of in verdicts.items()
+    ]
 
 
 def _with_interval(figures: dict[str, float], metric: str) -> str:
@@ -109,7 +136,7 @@ def main(
     span = log_span(job, as_of)
     with step(f"Backtest as of {span.as_of}"):
         judged = backtest(job, span, dates)
-    show_backtest(judged)
+    show_backtest(judged, job.settings.training.metric)
 
 
 if __name__ == "__main__":

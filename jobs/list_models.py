@@ -1,16 +1,16 @@
 """`repurchase models list`: what was trained, and which of it scores."""
 
 import typer
-from pyspark.sql import functions as F
 
 from jobs.console import handled, show
 from jobs.options import Env, Job, LakeDir, Set, open_job
+from models.registry import last_first
 
 
 def show_models(job: Job) -> None:
     """Each trained model, the last first; the champion has a star."""
     horizon = job.settings.snapshots.horizon
-    models = job.lake.read("models").where(horizon.where).orderBy(F.desc("trained_for"))
+    models = job.lake.read("models").where(horizon.where).orderBy(*last_first())
     rows = models.collect()
     champion = next((row["model_version"] for row in rows if row["published"]), None)
     show(

@@ -13,10 +13,20 @@ from jobs.console import handled, say, step
 from jobs.options import Env, Job, LakeDir, Set, open_job
 from lake.contracts import BACKTEST
 from lake.store import quoted
+from models.registry import last_first
 from serving.report import Offer, Training, page
 
-Margin = Annotated[float, typer.Option(min=0.01, help="What an order brings, for the profit.")]
-Cost = Annotated[float, typer.Option(min=0.0, help="What a contact costs.")]
+_DEFAULT = "  [default: of training.threshold.profit, or {}]"
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, help=f"What an order brings, for the profit.{_DEFAULT.format(Offer.margin)}"
+    ),
+]
+Cost = Annotated[
+    float | None,
+    typer.Option(min=0.0, help=f"What a contact costs.{_DEFAULT.format(Offer.contact_cost)}"),
+]
 
 
 def training_of(job: Job, version: str | None) -> Training:
@@ -29,7 +39,7 @@ def training_of(job: Job, version: str | None) -> Training:
     wanted = models.where(
         F.col("published") if version is None else F.col("model_version") == F.lit(version)
     )
-    rows = wanted.orderBy(F.desc("trained_for")).limit(1).collect()
+    rows = wanted.orderBy(*last_first()).limit(1).collect()
     if not rows:
         trained = [row[0] for row in models.select("model_version").collect()]
         raise InputError(
@@ -37,18 +47,23 @@ def training_of(job: Job, version: str | None) -> Training:
             f"trained are {', '.join(sorted(trained)) or 'none'}"
         )
     model = rows[0].asDict()
+    of_version = f"model_version = {quoted(model['model_version'])}"
 
     def judged(table: str) -> pd.DataFrame:
-        there = job.lake.read(table).where(horizon.where)
-        return there.where(F.col("as_of") == F.lit(model["held_out"])).toPandas()
+        return job.lake.read(table).where(of_version).toPandas()
 
-    of_version = f"model_version = {quoted(model['model_version'])}"
+    evaluations = judged("evaluations")
+    if evaluations.empty:
+        raise InputError(
+            f"the figures of {model['model_version']} are gone: an earlier release has let those "
+            "of another training take their place; run `repurchase train` again"
+        )
     importances = job.lake.read("importances").where(of_version).orderBy(F.desc("gain"))
     past = job.lake.read("evaluations").where(horizon.where)
     known = job.lake.properties("transactions")
     return Training(
         model,
-        judged("evaluations"),
+        evaluations,
         judged("comparisons"),
         judged("curves"),
         judged("reliability"),
@@ -60,14 +75,24 @@ def training_of(job: Job, version: str | None) -> Training:
     )
 
 
+def offer_of(job: Job, margin: float | None = None, contact_cost: float | None = None) -> Offer:
+    """What an order brings and a contact costs: as given, or else as the settings say."""
+    policy = job.settings.training.threshold
+    usual = policy.profit if policy and policy.profit else Offer()
+    return Offer(
+        usual.margin if margin is None else margin,
+        usual.contact_cost if contact_cost is None else contact_cost,
+    )
+
+
 @handled
 def main(
     version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Which one.  [default: the champion]")
     ] = None,
     output: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
-    margin: Margin = Offer.margin,
-    contact_cost: Cost = Offer.contact_cost,
+    margin: Margin = None,
+    contact_cost: Cost = None,
     lake: LakeDir = None,
     env: Env = "local",
     set_: Set = None,
@@ -76,7 +101,7 @@ def main(
     job = open_job(env, set_, lake)
     with step("Report"):
         training = training_of(job, version)
-        output.write_text(page(training, Offer(margin, contact_cost)), encoding="utf-8")
+        output.write_text(page(training, offer_of(job, margin, contact_cost)), encoding="utf-8")
         say(f"{training.model['model_version']} is described in {output}")
 
 

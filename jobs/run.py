@@ -28,7 +28,7 @@ from jobs.options import (
 )
 from jobs.score import score, show_scored
 from jobs.tracking import track_training
-from jobs.train import dates_to_learn_from, show_trained, train
+from jobs.train import check_champion, dates_to_learn_from, show_trained, train
 
 
 def run(
@@ -54,6 +54,7 @@ def run(
         trained = train(job, span)
         track_training(job, trained.version)
     show_trained(job, trained)
+    check_champion(job, span, trained)
     with step("4/4 Score"):
         score(job, span.as_of)
     show_scored(job, span.as_of)

@@ -3,13 +3,16 @@
 import json
 import os
 
+from conf.settings import Horizon
 from jobs.console import say
 from jobs.options import Job
-from jobs.report import training_of
+from jobs.report import offer_of, training_of
 from lake.store import is_folder
 from models.open_form import open_model
 from models.tracking import Run, Store, missing, rename, track
-from serving.report import Offer, page
+from serving.report import page
+
+USUAL_DAYS = 30
 
 
 def store_of(job: Job) -> Store | None:
@@ -20,14 +23,23 @@ def store_of(job: Job) -> Store | None:
     if why := missing():
         say(why)
         return None
+    name = f"{wanted.name}{_of_horizon(job)}"
     if wanted.uri is not None:
-        return Store(wanted.uri, wanted.name)
+        return Store(wanted.uri, name)
     folder = job.lake.folder("mlflow")
     if job.settings.lake.catalog_schema or not is_folder(folder):
         say("not tracked: tracking.uri names no server, and the tables are not a folder")
         return None
     os.makedirs(folder, exist_ok=True)
-    return Store(f"sqlite:///{folder}/mlflow.db", wanted.name, f"file://{folder}/artifacts")
+    return Store(f"sqlite:///{folder}/mlflow.db", name, f"file://{folder}/artifacts")
+
+
+def _of_horizon(job: Job) -> str:
+    """Champions of different horizons are different registered models."""
+    horizon = job.settings.snapshots.horizon
+    if horizon == Horizon(USUAL_DAYS):
+        return ""
+    return f"_{horizon.days}d" if horizon.hours is None else f"_{horizon.hours}h"
 
 
 def track_training(job: Job, version: str) -> None:
@@ -57,7 +69,7 @@ def track_training(job: Job, version: str) -> None:
         parameters={"champion": model["model_name"], **parameters},
         tags=tags,
         pages={
-            "report.html": page(training, Offer()),
+            "report.html": page(training, offer_of(job)),
             "settings.json": model["settings"],
         },
     )

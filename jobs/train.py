@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from conf.errors import InputError
 from features.snapshots import Split, tuning_dates
 from jobs.build_features import dates_to_train, feature_columns, made_with
 from jobs.console import bar, console, handled, say, show, step
-from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
+from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job, show_next
 from jobs.tracking import track_training
 from lake.contracts import LABELS
 from lake.store import is_folder
@@ -29,11 +29,14 @@ from models.importance import Importance
 from models.judging import heard
 from models.material import training_snapshots
 from models.records import record
-from models.registry import find_champion, register
+from models.registry import find_champion, heard_then, register
 from models.training import TrainingResult
 
 # What a model is made of, at first or second hand.
-READ = ("transactions", "events", "customers", "features", "labels")
+READ = (
+    *("transactions", "events", "customers", "customer_base", "features", "labels"),
+    "models",  # whose champion it challenges
+)
 SHOWN = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
@@ -77,12 +80,10 @@ def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], Split]:
 def train(job: Job, span: LogSpan) -> Trained:
     """Tune, judge and refit on the matured snapshots; publish what comes of it for `as_of` unless
     it is worse than what was there.
-
-    Raises InputError where it is not published and there is no champion; its figures are in
-    `evaluations` all the same.
     """
     wanted, settings = job.settings.snapshots, job.settings.training
     dates, split = dates_to_learn_from(job, span)
+    read = {table: job.lake.version(table) for table in READ if job.lake.exists(table)}
     known = snapshots_of(job, dates)
     first = split.tuning[0]
     say(
@@ -95,7 +96,7 @@ def train(job: Job, span: LogSpan) -> Trained:
         known.snapshots, known.numeric, known.texts, split, settings, say, checkpoints
     )
     chosen = next(e for e in result.evaluations if e.name == result.champion.name)
-    before = _incumbent(job, span.as_of, known.snapshots, split.held_out)
+    before = _incumbent(job, span.as_of, version, known.snapshots, split.held_out)
     decision = decide(
         chosen, result.contest.against_baselines(chosen.name), before, split.held_out, settings
     )
@@ -113,21 +114,28 @@ def train(job: Job, span: LogSpan) -> Trained:
         version=version,
         trained_for=span.as_of,
         split=split,
+        heard=chosen.some,
         horizon=wanted.horizon,
         settings=job.settings.model_dump_json(),
-        data_versions={t: job.lake.version(t) for t in READ if job.lake.exists(t)},
+        data_versions=read,
         folder=_folder(job),
         decision=decision,
         code_version=_code_version(),
     )
     if checkpoints:
         checkpoints.remove()
-    if not decision.published and before is None:
-        raise InputError(
-            f"{chosen.name} is not published: {decision.reason}; there is no other champion. "
-            "training.publish: always publishes it all the same"
-        )
     return Trained(version, result, decision)
+
+
+def check_champion(job: Job, span: LogSpan, trained: Trained) -> None:
+    """Raises InputError where what was trained is not published and there is no other champion."""
+    if trained.decision.published:
+        return
+    if find_champion(job.lake, span.as_of, job.settings.snapshots.horizon) is None:
+        raise InputError(
+            f"{trained.result.champion.name} is not published: {trained.decision.reason}; there is "
+            "no other champion. training.publish: always publishes it all the same"
+        )
 
 
 def _folder(job: Job) -> str:
@@ -141,12 +149,17 @@ def _checkpoints(job: Job, version: str) -> Checkpoints | None:
     return Checkpoints(Path(folder) / "being_tuned" / version) if is_folder(folder) else None
 
 
-def _incumbent(job: Job, as_of: date, snapshots: DataFrame, held_out: date) -> Incumbent | None:
-    """The champion of the days before."""
+def _incumbent(
+    job: Job, as_of: date, version: str, snapshots: DataFrame, held_out: date
+) -> Incumbent | None:
+    """The champion that the version challenges."""
     horizon = job.settings.snapshots.horizon
-    found = find_champion(job.lake, as_of - timedelta(1), horizon)
+    found = find_champion(job.lake, as_of, horizon, other_than=version)
     if found is None:
         return None
+    foretold = heard_then(job.lake, found) if found.held_out == held_out else None
+    if foretold is not None:
+        return Incumbent(found.version, found.trained_for, foretold, foretold=True)
     if missing := set(found.features) - set(snapshots.columns):
         say(f"the champion {found.version} cannot be compared: no {', '.join(sorted(missing))}")
         return Incumbent(found.version, found.trained_for, None)
@@ -296,7 +309,8 @@ def main(lake: LakeDir = None, as_of: AsOf = None, env: Env = "local", set_: Set
         trained = train(job, span)
         track_training(job, trained.version)
     show_trained(job, trained)
-    console.print(f"Next: [bold]repurchase score --lake {job.lake.location}[/bold]")
+    check_champion(job, span, trained)
+    show_next("score", job, env, set_, as_of)
 
 
 if __name__ == "__main__":

@@ -256,7 +256,7 @@ OF_RUN = Column("model_version", "string", "The version trained in this run, or 
 
 EVALUATIONS = Table(
     "evaluations",
-    "One row per model or baseline, as_of and metric",
+    "One row per model or baseline, as_of and metric, of each training or backtest that judged it",
     (
         MODEL,
         AS_OF,
@@ -279,7 +279,8 @@ EVALUATIONS = Table(
 
 COMPARISONS = Table(
     "comparisons",
-    "One row per two models or baselines, as_of and metric: which is better on the same customers",
+    "One row per two models or baselines, as_of and metric, of each training or backtest: which is "
+    "better on the same customers",
     (
         Column("model", "string", "A model or baseline"),
         Column("other", "string", "What it is compared with"),
@@ -378,7 +379,8 @@ IMPORTANCES = Table(
 
 MODELS = Table(
     "models",
-    "One row per trained model; the champion is the last by trained_for that is published",
+    "One row per trained model; the champion is the last by trained_for that is published, and of "
+    "one day the last trained",
     (
         Column("model_version", "string", "The date it was trained for and a hash of what it is"),
         Column("model_name", "string", "A model of training.models, or blend (all of them)"),
@@ -392,7 +394,11 @@ MODELS = Table(
         Column("tuned_on", "array<date>", "The dates that it was tuned on"),
         Column("held_out", "date", "The date that judged it, which tuning had not seen"),
         Column("settings", "string", "JSON: every setting of the run"),
-        Column("data_versions", "map<string,bigint>", "The Delta version of every table read"),
+        Column(
+            "data_versions",
+            "map<string,bigint>",
+            "The Delta version of every table read; that of models orders the trainings of a day",
+        ),
         Column("code_version", "string", "The release of this project that trained it"),
         Column("published", "boolean", "Whether it may score; else it was a challenger"),
         Column("decision", "string", "Why it is published or not"),

@@ -24,11 +24,13 @@ class Decision:
 class Incumbent:
     """The champion before: its version, the date it was trained for, and what it says of some
     customers of the held-out date (`models.judging.Heard`); None where that cannot be told.
+    `foretold`: it was judged by the same date, and this is what it said before it saw that.
     """
 
     version: str
     trained_for: date
     some: pd.DataFrame | None
+    foretold: bool = False
 
 
 def decide(
@@ -48,24 +50,39 @@ def decide(
         return Decision(True, "training.publish is always")
     if why := _unfit(challenger, against_baselines, settings, held_out):
         return Decision(False, why)
+    beside = _unbeaten(against_baselines, settings)
     if incumbent is None:
-        return Decision(True, "the first model of this horizon")
+        return Decision(True, f"the first model of this horizon{beside}")
     if incumbent.some is None:
-        return Decision(True, f"{incumbent.version} reads features that are no longer built")
-    models = {challenger.name: challenger.some, incumbent.version: incumbent.some}
-    found = bootstrap(models, settings.seed)
+        why = f"{incumbent.version} reads features that are no longer built"
+        return Decision(True, f"{why}{beside}")
+    # The log may have changed since: the same customers, and what is known of them now.
+    both = challenger.some.index.intersection(incumbent.some.index)
+    new = challenger.some.loc[both]
+    old = incumbent.some.loc[both].assign(label=new["label"])
+    found = bootstrap({challenger.name: new, incumbent.version: old}, settings.seed)
     compared = {
         metric: found.compared(challenger.name, incumbent.version, metric) for metric in found.found
     }
     now = compared[comparable(settings.metric)]
-    seen = ", which had seen days after it" if incumbent.trained_for > held_out else ""
-    figures = f"on {held_out} ({now}{seen})"
+    has_seen = incumbent.trained_for > held_out and not incumbent.foretold
+    figures = f"on {held_out} ({now}{', which had seen days after it' if has_seen else ''})"
+    knows = (
+        "is made with the settings and data of now" if incumbent.foretold else "knows later days"
+    )
     words = {
-        "better": f"better than {incumbent.version} {figures}",
-        "tie": f"not worse than {incumbent.version} {figures}, and it knows later days",
+        "better": f"better than {incumbent.version} {figures}{beside}",
+        "tie": f"not worse than {incumbent.version} {figures}, and it {knows}{beside}",
         "worse": f"worse than {incumbent.version} {figures}",
     }
     return Decision(now.verdict != "worse", words[now.verdict], tuple(compared.values()))
+
+
+def _unbeaten(against_baselines: Sequence[Comparison], settings: TrainingSettings) -> str:
+    """Of which baselines it must be said that the challenger is not clearly better."""
+    by = comparable(settings.metric)
+    found = [c.other for c in against_baselines if c.metric == by and c.verdict != "better"]
+    return f"; not clearly better than {', '.join(found)}" if found else ""
 
 
 def _unfit(

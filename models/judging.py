@@ -31,6 +31,8 @@ NEGLIGIBLE = 0.01
 FAR = 0.03
 METRICS = {"roc_auc": roc_auc, "pr_auc": average_precision, "log_loss": log_loss}
 LOW, HIGH = 2.5, 97.5
+# A verdict, as the other of the two sees it.
+TURNED = {"better": "worse", "worse": "better", "tie": "tie"}
 Floats = npt.NDArray[np.float64]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from conf.settings import Horizon
 from lake.contracts import COMPARISONS, CURVES, EVALUATIONS, RELIABILITY, SEGMENT_RELIABILITY
-from lake.store import Lake
+from lake.store import Lake, quoted
 from models.curves import curve
 from models.judging import Comparison, of_segments
 from models.metrics import ECE_BINS, reliability
@@ -27,7 +27,8 @@ def record(
 ) -> None:
     """Write the figures of every model and baseline on a date into `evaluations`, `curves`,
     `reliability` and `segment_reliability`, and which of any two is better into `comparisons`, in
-    the place of what was there of the date.
+    the place of what the same version had there of the date: what another training has found
+    stays.
     """
     figures = [
         (e.name, judged_on, horizon.days, metric, value, version, horizon.hours)
@@ -44,7 +45,8 @@ def record(
     ]
     key = (judged_on, horizon.days)
     curves, bins = _curves(contest, key, version, horizon), _bins(contest, key, version, horizon)
-    where = f"as_of = DATE'{judged_on}' AND {horizon.where}"
+    own = f"model_version = {quoted(version)}"
+    where = f"as_of = DATE'{judged_on}' AND {horizon.where} AND {own}"
     for table, rows in (
         (EVALUATIONS, figures),
         (COMPARISONS, compared),

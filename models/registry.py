@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from datetime import date
 
+import pandas as pd
+from pyspark.errors import AnalysisException
 from pyspark.ml import PipelineModel
 from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
@@ -20,6 +22,9 @@ from models.open_form import OpenModel, open_model
 from models.opening import opened
 from models.training import Champion
 
+# Beside the members of a saved model.
+HEARD = "held_out"
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -30,6 +35,8 @@ class Registered:
     name: str
     version: str
     trained_for: date
+    held_out: date
+    path: str
     members: list[Member]
     calibration: Calibration
     threshold: float
@@ -49,6 +56,7 @@ def register(
     version: str,
     trained_for: date,
     split: Split,
+    heard: pd.DataFrame,
     horizon: Horizon,
     settings: str,
     data_versions: dict[str, int],
@@ -56,13 +64,17 @@ def register(
     decision: Decision,
     code_version: str,
 ) -> None:
-    """Save the champion of a day, in the place of the one saved for that day before."""
+    """Save what was trained, in the place of the same saved before. `heard` is what it said of some
+    customers of the held-out date before it saw them (`models.judging.Heard`).
+    """
     path = f"{folder}/{version}"
     members = []
     for member in champion.members:
         saved = f"{path}/{member.name}"
         member.pipeline.write().overwrite().save(saved)
         members.append(opened(lake.spark, member, saved, champion.inputs))
+    rows = lake.spark.createDataFrame(heard.rename_axis("customer_id").reset_index())
+    rows.coalesce(1).write.mode("overwrite").parquet(f"{path}/{HEARD}")
     row = (
         version,
         champion.name,
@@ -83,13 +95,11 @@ def register(
         horizon.hours,
     )
     frame = lake.spark.createDataFrame([row], MODELS.schema)
-    # A challenger that is turned down does not take the place of the champion of its day.
-    same = f"(published = {decision.published} OR model_version = '{version}')"
+    own = f"model_version = {quoted(version)}"
     lake.complete(MODELS)
-    lake.replace(MODELS, frame, f"trained_for = DATE'{trained_for}' AND {horizon.where} AND {same}")
-    rows = [(version, *vars(one).values()) for one in champion.importances]
-    importances = lake.spark.createDataFrame(rows, IMPORTANCES.schema)
-    lake.replace(IMPORTANCES, importances, f"model_version = '{version}'")
+    lake.replace(MODELS, frame, own)
+    gained = [(version, *vars(one).values()) for one in champion.importances]
+    lake.replace(IMPORTANCES, lake.spark.createDataFrame(gained, IMPORTANCES.schema), own)
 
 
 def champion(lake: Lake, as_of: date, horizon: Horizon) -> Registered:
@@ -111,14 +121,36 @@ def champion(lake: Lake, as_of: date, horizon: Horizon) -> Registered:
     return found
 
 
-def find_champion(lake: Lake, as_of: date, horizon: Horizon) -> Registered | None:
-    """The same, or None."""
+def find_champion(
+    lake: Lake, as_of: date, horizon: Horizon, other_than: str | None = None
+) -> Registered | None:
+    """The same, or None; `other_than` is a version that does not count."""
     if not lake.exists("models") or "open_form" not in lake.read("models").columns:
         return None
     known = (F.col("trained_for") <= F.lit(as_of)) & F.expr(horizon.where)
+    if other_than is not None:
+        known = known & (F.col("model_version") != F.lit(other_than))
     published = lake.read("models").where(known & F.col("published"))
-    rows = published.orderBy(F.desc("trained_for")).limit(1).collect()
+    rows = published.orderBy(*last_first()).limit(1).collect()
     return _registered(rows[0]) if rows else None
+
+
+def last_first() -> tuple[Column, Column]:
+    """How to order `models`, the last first: by the day it was trained for, and of one day by the
+    version of `models` that the training found.
+    """
+    return F.desc("trained_for"), F.col("data_versions")["models"].desc_nulls_last()
+
+
+def heard_then(lake: Lake, model: Registered) -> pd.DataFrame | None:
+    """What the model said of some customers of its held-out date before it saw them: `label` and
+    `probability` by customer; None where an earlier release has not kept it.
+    """
+    try:
+        rows = lake.spark.read.parquet(f"{model.path}/{HEARD}").toPandas()
+    except AnalysisException:
+        return None
+    return rows.set_index("customer_id").sort_index()
 
 
 def _registered(row: Row) -> Registered:
@@ -137,6 +169,8 @@ def _registered(row: Row) -> Registered:
         row["model_name"],
         row["model_version"],
         row["trained_for"],
+        row["held_out"],
+        row["path"],
         members,
         open_form.calibration,
         row["threshold"],
@@ -152,9 +186,8 @@ def roll_back(lake: Lake, horizon: Horizon, to: str | None, reason: str) -> tupl
     Raises InputError where `to` is not published, or nothing comes before the last.
     """
     published = lake.read("models").where(F.col("published") & F.expr(horizon.where))
-    versions = [
-        row[0] for row in published.orderBy("trained_for").select("model_version").collect()
-    ]
+    rows = published.orderBy(*last_first()).select("model_version").collect()
+    versions = [row[0] for row in reversed(rows)]
     if to is not None and to not in versions:
         raise InputError(f"{to} is not published; published are {', '.join(versions) or 'none'}")
     place = len(versions) - 2 if to is None else versions.index(to)

@@ -165,7 +165,10 @@ def train(
         inputs = _inputs(material, numeric, texts, report)
         contest = _compete(material, inputs, settings, report, checkpoints)
         best = _best(contest, settings.metric)
-        report(f"champion: {best.evaluation.name}; refitting it with every matured date")
+        report(
+            f"champion: {best.evaluation.name}; refitting it with every matured date, and trying "
+            "it without each of the features that it uses most"
+        )
         champion = _refit(best, material, inputs, settings)
     return TrainingResult(champion, contest)
 
@@ -231,6 +234,7 @@ def _compete(
         rivals.append(blend)
         named = ", ".join(rival.evaluation.name for rival in able)
         report(f"{BLEND} of {named}: {_areas(blend.evaluation)}")
+    report("judging the baselines")
     baselines = _baselines(material, inputs, settings, report)
     if baselines:
         resampled |= _resampled(baselines, settings)

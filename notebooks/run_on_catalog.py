@@ -67,7 +67,7 @@ likeliest.show()
 
 evaluations = spark.sql(
     f"""
-    SELECT * FROM (SELECT as_of, model, metric, value FROM {schema}.evaluations)
+    SELECT * FROM (SELECT as_of, model, model_version, metric, value FROM {schema}.evaluations)
     PIVOT (first(value) FOR metric IN ('roc_auc', 'pr_auc', 'log_loss', 'brier', 'ece'))
     ORDER BY as_of DESC, log_loss
     """

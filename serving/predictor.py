@@ -25,7 +25,7 @@ from serving.alike import Alike, some_customers
 from serving.cuts import current_cuts
 from serving.requests import Names
 from serving.spot import HISTORY, Spot
-from serving.tables import Tables
+from serving.tables import LAST_FIRST, Tables
 
 Floats = npt.NDArray[np.float64]
 Known = Mapping[str, npt.NDArray[Any]]
@@ -297,7 +297,7 @@ def load_predictor(tables: Tables) -> Predictor:
     Raises InputError where there is none.
     """
     rows = tables.query(
-        "SELECT * FROM models WHERE published ORDER BY trained_for DESC, model_version LIMIT 1"
+        f"SELECT * FROM models WHERE published ORDER BY {LAST_FIRST}, model_version LIMIT 1"
     )
     if rows.empty:
         raise InputError(f"no model in {tables.location} is published: run `repurchase train`")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from models.judging import TURNED
 from models.segments import SEGMENTS
 from serving import charts
 
@@ -113,9 +114,8 @@ def _table(figures: pd.DataFrame, comparisons: pd.DataFrame, name: str) -> list[
     by_loss = comparisons[comparisons["metric"] == "log_loss"]
     against = by_loss[by_loss["model"] == name].set_index("other")["verdict"].to_dict()
     # The other way round, where the champion comes second.
-    turned = {"better": "worse", "worse": "better", "tie": "tie"}
     for row in by_loss[by_loss["other"] == name].to_dict("records"):
-        against[row["model"]] = turned[row["verdict"]]
+        against[row["model"]] = TURNED[row["verdict"]]
     rows = [
         {**row, "verdict": against.get(row["model"], "")} for row in _records(figures.reset_index())
     ]

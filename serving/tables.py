@@ -17,6 +17,8 @@ from conf.errors import InputError
 
 # Before the names of the job's own table properties.
 NOTED = "repurchase."
+# How `models.registry` orders what was trained.
+LAST_FIRST = "trained_for DESC, data_versions['models'] DESC NULLS LAST"
 # What DuckDB takes for a pattern of paths.
 _GLOB = set("*?[]{}")
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)", re.IGNORECASE)

@@ -2,18 +2,21 @@
 
 import shutil
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import pytest
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.settings import load_settings
-from jobs.backtest import Judged, backtest, dates_to_judge
+from jobs.backtest import Judged, _standing, backtest, dates_to_judge, show_backtest
 from jobs.build_features import build_features, dates_to_train
+from jobs.console import console
 from jobs.options import Job, log_span
 from lake.contracts import BACKTEST
 from lake.store import Lake
+from models.judging import TURNED
+from tests.jobs.commands import comparable
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +68,14 @@ def test_every_model_and_baseline_is_recorded_for_every_date(job, judged):
             assert found[key] == pytest.approx(figures["roc_auc"])
 
 
+def test_what_the_training_found_on_the_same_date_stays(spark, undisturbed, job, judged):
+    before = Lake(spark, str(undisturbed))
+    for name in ("evaluations", "comparisons", "curves", "reliability", "segment_reliability"):
+        trained = job.lake.read(name).where(F.col("model_version") != BACKTEST)
+        assert comparable(trained) == comparable(before.read(name)), name
+        assert judged[-1].split.held_out in {row["as_of"] for row in trained.collect()}
+
+
 def test_nothing_after_a_past_date_has_any_influence_on_how_it_is_judged(
     spark, job, judged, tmp_path
 ):
@@ -94,6 +105,25 @@ def test_every_two_are_compared_on_every_date(job, judged):
     assert found.select("as_of").distinct().count() == len(judged)
     told = {"better", "worse", "tie"}
     assert {row["verdict"] for row in found.collect()} <= told
+
+
+def test_what_is_better_on_every_date_is_told(judged):
+    with console.capture() as said:
+        show_backtest(judged, "log_loss")
+    assert "By the paired intervals of log loss" in said.get()
+    standing = {m: (b, w) for m, b, w in _standing([j.contest for j in judged], "log_loss")}
+    assert set(standing) == {"logistic_regression", *BASELINES}
+    for model, other in permutations(standing, 2):
+        verdicts = [
+            c.verdict if c.model == model else TURNED[c.verdict]
+            for j in judged
+            for c in j.contest.comparisons
+            if {c.model, c.other} == {model, other} and c.metric == "log_loss"
+        ]
+        assert len(verdicts) == DATES_JUDGED
+        better, worse = (names.split(", ") for names in standing[model])
+        assert (other in better) == (set(verdicts) == {"better"})
+        assert (other in worse) == ("worse" in verdicts)
 
 
 def test_a_log_too_short_to_judge_by_says_so(job, tiny_env):

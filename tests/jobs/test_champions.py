@@ -14,8 +14,15 @@ from jobs.cli import app
 from jobs.options import Job, log_span
 from jobs.report import training_of
 from jobs.tracking import store_of, track_rollback, track_training
-from jobs.train import train
-from lake.contracts import MODELS
+from jobs.train import check_champion, train
+from lake.contracts import (
+    COMPARISONS,
+    CURVES,
+    EVALUATIONS,
+    MODELS,
+    RELIABILITY,
+    SEGMENT_RELIABILITY,
+)
 from lake.store import Lake
 from models.registry import find_champion, roll_back
 from serving.report import Offer, page
@@ -40,6 +47,7 @@ def _add(job: Job, version: str, days: int) -> None:
         {
             "model_version": F.lit(version),
             "trained_for": F.date_sub("trained_for", days),
+            "held_out": F.date_sub("held_out", days),
             "published": F.lit(True),
         }
     )
@@ -77,19 +85,44 @@ def test_a_model_that_is_unfit_leaves_the_champion_where_it_is(job, tiny_env):
     before = find_champion(job.lake, span.as_of, MONTH)
     strict = load_settings(str(tiny_env), ["training.max_ece=0.0001"])
     unfit = Job(job.spark, job.lake, strict)
-    with pytest.raises(InputError, match=r"not published: its calibration error .* above"):
-        train(unfit, span)
-    assert find_champion(job.lake, span.as_of, MONTH).version == before.version
-    # With a champion before, it stays, and that is no error.
-    _add(job, "older", 10)
+    figures = training_of(job, None).evaluations
     trained = train(unfit, span)
     assert not trained.decision.published
+    check_champion(unfit, span, trained)  # that the one before stays is no error
     rows = job.lake.read("models").select("model_version", "published").collect()
-    assert {row[0]: row[1] for row in rows} == {
-        before.version: True,
-        "older": True,
-        trained.version: False,
-    }
+    assert {row[0]: row[1] for row in rows} == {before.version: True, trained.version: False}
+    # Of both, everything is known that was found on the same date.
+    assert training_of(job, None).model["model_version"] == before.version
+    for version in (before.version, trained.version):
+        assert len(training_of(job, version).evaluations) == len(figures)
+    job.spark.sql(f"UPDATE {job.lake.name('models')} SET published = false")
+    with pytest.raises(InputError, match=r"not published: its calibration error .* above"):
+        check_champion(unfit, span, trained)
+
+
+def test_a_retraining_of_the_same_day_challenges_the_champion_of_that_day(job, tiny_env):
+    span = log_span(job, None)
+    before = find_champion(job.lake, span.as_of, MONTH)
+    grid = "training.models.logistic_regression={regParam: [0.09], maxIter: [8]}"
+    weaker = train(Job(job.spark, job.lake, load_settings(str(tiny_env), [grid])), span)
+    assert not weaker.decision.published
+    assert weaker.decision.reason.startswith(f"worse than {before.version} on ")
+    policy = "training.threshold={recall: 0.9}"
+    other = Job(job.spark, job.lake, load_settings(str(tiny_env), [policy]))
+    trained = train(other, span)
+    assert trained.decision.published
+    assert trained.decision.reason.startswith(f"not worse than {before.version} on ")
+    assert "had seen" not in trained.decision.reason
+    assert find_champion(job.lake, span.as_of, MONTH).version == trained.version
+    # Both say the same of the held-out date, on which the one that is there was refitted since.
+    assert {one.difference for one in trained.decision.comparisons} == {0.0}
+    # The same again finds the same, and is no challenge to itself.
+    assert train(other, span).decision.reason == trained.decision.reason
+    told = CliRunner().invoke(
+        app, ["rollback", "--lake", job.lake.location, "--env", str(tiny_env)], terminal_width=200
+    )
+    assert told.exit_code == 0, told.output
+    assert f"withdrawn: {trained.version}; the champion is {before.version}" in told.stdout
 
 
 def test_a_model_is_compared_with_the_champion_before_it(job):
@@ -121,6 +154,9 @@ def test_a_training_is_tracked_and_a_rollback_followed(job, tiny_env):
     tracked = Job(job.spark, job.lake, settings)
     last = find_champion(job.lake, log_span(job, None).as_of, MONTH).version
     _add(job, "older", 10)
+    for table in (EVALUATIONS, COMPARISONS, CURVES, RELIABILITY, SEGMENT_RELIABILITY):
+        found = job.lake.read(table.name).withColumn("model_version", F.lit("older"))
+        job.lake.replace(table, found, "model_version = 'older'")
     for version in ("older", last):
         track_training(tracked, version)
     store = store_of(tracked)

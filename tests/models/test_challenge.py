@@ -72,6 +72,30 @@ def test_a_champion_that_knows_what_followed_is_said_to():
     assert "had seen days after it" not in fair.reason
 
 
+def test_of_a_champion_judged_by_the_same_date_counts_what_it_foretold():
+    foretold = replace(_incumbent(0.0, AFTER), foretold=True)
+    found = decide(_challenger(), [], foretold, DAY, SETTINGS)
+    assert found.published
+    assert "had seen days after it" not in found.reason
+    assert found.reason.endswith("and it is made with the settings and data of now")
+    assert not decide(_challenger(1.5), [], foretold, DAY, SETTINGS).published
+
+
+def test_two_are_compared_on_the_customers_of_both_by_what_is_known_now():
+    challenger, before = _challenger(), _said(0.0)
+    fewer = before.iloc[::2].assign(label=0)
+    found = decide(challenger, [], Incumbent("v1", BEFORE, fewer), DAY, SETTINGS)
+    assert {one.difference for one in found.comparisons} == {0.0}
+
+
+def test_baselines_that_it_does_not_clearly_beat_are_named():
+    ahead, level = _against(-0.1), replace(_against(-0.001), other="pareto_nbd")
+    for incumbent in (None, _incumbent(0.0), _incumbent(1.5), Incumbent("v1", BEFORE, None)):
+        found = decide(_challenger(), [ahead, level], incumbent, DAY, SETTINGS)
+        assert found.reason.endswith("; not clearly better than pareto_nbd")
+        assert "than pareto" not in decide(_challenger(), [ahead], incumbent, DAY, SETTINGS).reason
+
+
 def test_one_that_loses_to_a_baseline_is_not_published():
     found = decide(_challenger(), [_against(0.02)], None, DAY, SETTINGS)
     assert not found.published

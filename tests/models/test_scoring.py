@@ -30,7 +30,7 @@ def scored(spark):
     stages = [*candidate.preparation(inputs), candidate.estimator(1)]
     member = Member(NAME, Pipeline(stages=stages).fit(frame), Platt(1.0, -0.3, 1.2), {})
     open_form = OpenModel((opened(spark, member, "", inputs),), IDENTITY)
-    model = Registered(NAME, "v", AS_OF, [member], IDENTITY, 0.5, ["x"], open_form)
+    model = Registered(NAME, "v", AS_OF, AS_OF, "", [member], IDENTITY, 0.5, ["x"], open_form)
     told = explained(frame.drop("label"), model, {"x": "double"}, {"x": "The x"})
     found = scores(told, model, horizon_days=30, high_deciles=2, medium_deciles=5)
     return found.orderBy("customer_id").collect()

@@ -8,6 +8,7 @@ import pandas as pd
 
 from conf.settings import Horizon
 from serving.dashboard.figures import Query
+from serving.tables import LAST_FIRST
 
 # What `evaluations` and `comparisons` call it, and people.
 METRICS = {
@@ -46,7 +47,7 @@ def trained(query: Query, horizon: Horizon) -> pd.DataFrame:
     return query(
         "SELECT model_version, model_name, trained_for, held_out, tuned_on, threshold, "
         "len(features) AS features, published, decision, code_version FROM models "
-        f"WHERE {horizon.where} ORDER BY trained_for DESC, published DESC"
+        f"WHERE {horizon.where} ORDER BY {LAST_FIRST}, published DESC"
     )
 
 
@@ -54,7 +55,7 @@ def settings(query: Query, horizon: Horizon) -> str | None:
     """The settings of the champion's training, as JSON; None before the first."""
     rows = query(
         f"SELECT settings FROM models WHERE published AND {horizon.where} "
-        "ORDER BY trained_for DESC LIMIT 1"
+        f"ORDER BY {LAST_FIRST} LIMIT 1"
     )
     return None if rows.empty else rows["settings"][0]
 
@@ -131,11 +132,13 @@ def verdicts(query: Query, subject: Subject, metric: str) -> pd.DataFrame:
 
 def over_dates(query: Query, horizon: Horizon, metric: str) -> pd.DataFrame:
     """By model and date, a metric with its interval where there is one: of backtests, and where
-    there are none, of the held-out dates of the trainings.
+    there are none, of the held-out dates of the trainings, of each date those of the last.
     """
     return query(
         "WITH found AS (SELECT model, as_of, metric, value, model_version = $backtest AS past "
-        f"FROM evaluations WHERE {horizon.where}), "
+        f"FROM evaluations WHERE {horizon.where} QUALIFY past OR "
+        "model_version = max(model_version) FILTER (model_version <> $backtest) "
+        "OVER (PARTITION BY as_of)), "
         "wanted AS (SELECT * FROM found WHERE past = (SELECT bool_or(past) FROM found)) "
         "SELECT model, as_of, any_value(value) FILTER (metric = $metric) AS value, "
         "any_value(value) FILTER (metric = $metric || '_low') AS low, "

@@ -30,8 +30,8 @@ def page() -> None:
     subject = Subject(model["model_version"], model["model_name"])
     if models.curve(reading.query, subject).empty:
         raise InputError(
-            f"the figures of {subject.version} have made way for those of a later training that "
-            f"was judged on the same date, {model['held_out']:%Y-%m-%d}; choose that one"
+            f"the figures of {subject.version} are gone: an earlier release has let those of "
+            f"another training that was judged on {model['held_out']:%Y-%m-%d} take their place"
         )
     _figures(model, subject)
     names = ("Curves", "Threshold and calibration", "Profit", "Importance", "Challengers", "Dates")

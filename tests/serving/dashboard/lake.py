@@ -161,6 +161,7 @@ def _models() -> list[dict[str, Any]]:
         "held_out": HELD_OUT,
         "code_version": "0.1.0",
         "settings": load_settings("local").model_dump_json(),
+        "data_versions": {"features": 9, "models": 1},
         "published": True,
         "decision": "better than the champion before it",
         **KEY,
