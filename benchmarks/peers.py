@@ -87,7 +87,7 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
 
     lake, first = _stored(log), dates[-1] - timedelta(730)
     files = log.with_name("days")
-    if date.fromisoformat(lake.properties("customer_days")["until"]) >= dates[-1]:
+    if date.fromisoformat(lake.facts("customer_days")["until"]) >= dates[-1]:
         begin = dates[-1] - timedelta(REPEATS + 1)
         last = (
             _lines(log).where(f"ordered_on >= DATE'{begin}'").withColumn("day", F.col("ordered_on"))
@@ -95,7 +95,7 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
         last.repartition("day").write.partitionBy("day").mode("overwrite").parquet(str(files))
         lake.replace(TRANSACTIONS, last.limit(0), f"ordered_on >= DATE'{begin}'")
         update_customer_days(lake, due(lake, first, begin), begin)
-    day = date.fromisoformat(lake.properties("customer_days")["until"])
+    day = date.fromisoformat(lake.facts("customer_days")["until"])
     of_day = spark_session().read.parquet(str(files)).where(F.col("day") == day)
     lake.replace(TRANSACTIONS, of_day, dated("ordered_on", [day]))
     as_of = day + timedelta(1)

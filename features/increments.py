@@ -1,7 +1,6 @@
 """`customer_days` and `event_days` brought to what their logs are now, by the changed days alone.
 
-A table remembers up to which version of its log, and up to which day, it is complete. Each step can
-be killed: what it had begun counts as not done.
+A table's commits say up to which version of its log, and up to which day, its rows are complete.
 """
 
 from collections.abc import Callable
@@ -98,27 +97,23 @@ def _touched(
 
 def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> None:
     """Make the customer-days of the due days again, and drop those from `as_of` on."""
-    name, known = derived.table.name, _known(lake, derived)
-    reached = date.fromisoformat(known["until"]) if "until" in known else as_of
-    if known:
-        # Whatever happens from here on, the days from then on count as not made.
-        lake.set_properties(name, {"until": str(min(reached, as_of))})
+    known = _known(lake, derived)
+    facts = {derived.log: work.log, "version": str(work.version), "until": str(as_of)}
+    if derived.settings:
+        facts["settings"] = derived.settings
     day = F.col(derived.dated_by)
     lines = lake.read(derived.log).where(day < F.lit(as_of))
     if work.days is None:
-        lake.replace(derived.table, derived.make(lines))
-    elif work.days or reached > as_of:
+        lake.replace(derived.table, derived.make(lines), facts=facts)
+    elif work.days or facts != known:
         made = derived.make(lines.where(day.isin(work.days)))
         some = f"{dated('day', work.days)} OR " if work.days else ""
-        lake.replace(derived.table, made, f"{some}day >= DATE'{as_of}'")
-    done = {derived.log: work.log, "version": str(work.version), "until": str(as_of)}
-    settings = {"settings": derived.settings} if derived.settings else {}
-    lake.set_properties(name, {**done, **settings})
+        lake.replace(derived.table, made, f"{some}day >= DATE'{as_of}'", facts)
 
 
 def _known(lake: Lake, derived: Derived) -> dict[str, str]:
     name = derived.table.name
-    return lake.properties(name) if lake.exists(name) else {}
+    return lake.facts(name) if lake.exists(name) else {}
 
 
 def customers_due(lake: Lake) -> Due:

@@ -4,11 +4,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 from pyspark import cloudpickle
 from pyspark.errors import AnalysisException
@@ -51,8 +54,31 @@ _BUILT_BY = {
 TABLES = tuple(_BUILT_BY)
 # Of tables written in pieces: so many files beyond those of this size are merged.
 SMALL_FILES, FILE_BYTES = 50, 128 * 2**20
+# Facts are looked for in so many commits, the newest of a table.
+LOOKED_BACK = 50
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the log says of a commit: the predicate of what it replaced or removed, and the facts
+    that `Lake.replace` left with it.
+    """
+
+    version: int
+    operation: str
+    predicate: str | None
+    facts: str | None
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether the change feed tells what it changed: it did not replace the whole table."""
+        if self.operation == "WRITE":
+            return self.predicate not in (None, "[]", '["true"]', "true")
+        kept = ("DELETE", "OPTIMIZE", "SET TBLPROPERTIES", "VACUUM START", "VACUUM END")
+        return self.operation in kept
 
 
 @dataclass(frozen=True)
@@ -116,24 +142,36 @@ class Lake:
         """The table as it was in a version."""
         return self.spark.sql(f"SELECT * FROM {self.name(table)} VERSION AS OF {version}")
 
-    def replace(self, table: Table, frame: DataFrame, where: str | None = None) -> None:
+    def replace(
+        self,
+        table: Table,
+        frame: DataFrame,
+        where: str | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         """Write the frame in the place of the rows that fulfil `where` (SQL), or of all rows.
 
         One atomic Delta commit: readers see the old rows or the new ones, and writing the
         same frame again leaves the same table. Every row of the frame must fulfil `where`.
+        The facts are committed with the rows (see `facts`).
         """
         self._create(table)
         if table.in_pieces and where is not None:
             self._merge_small_files(table)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
+        if facts is not None:
+            writer = writer.option("userMetadata", json.dumps(facts))
         writer.overwrite(F.expr(where or "true"))
+        # Where no row comes and none goes, Delta commits nothing.
+        if facts is not None and self.facts(table.name) != facts:
+            self._note(table.name, facts)
 
     def _merge_small_files(self, table: Table) -> None:
         """Compact the table where many of its files must be small.
 
         Delta's own auto compaction counts anew in every process: a job that writes a file a day
-        would rewrite it each day. Before a write: it looks up the files of this version anyway.
+        would rewrite it each day. Before a write, so that what is read next is as it was written.
         """
         files, size = self.size(table.name)
         if files - size // FILE_BYTES >= SMALL_FILES:
@@ -205,16 +243,15 @@ class Lake:
 
     def _holds_plain_files(self, table: Table) -> bool:
         """Whether the table's files are in a folder, and nothing is asked of who adds one."""
-        if self._schema or not is_folder(self._path) or is_remote():
+        log = self._log(table.name)
+        if log is None or log.protocol().min_writer_version > PLAIN_WRITER:
             return False
-        protocol = DeltaTable(self.folder(table.name)).protocol()
-        types = {f.name: f.dataType.simpleString() for f in self.read(table.name).schema}
-        return protocol.min_writer_version <= PLAIN_WRITER and all(
-            types.get(column.name, column.type) == column.type for column in table.columns
-        )
+        schema = self.spark.table(self.name(table.name)).schema
+        types = {f.name: f.dataType.simpleString() for f in schema}
+        return all(types.get(column.name, column.type) == column.type for column in table.columns)
 
     def _add_columns(self, table: Table) -> None:
-        there = self.read(table.name).columns
+        there = self.spark.table(self.name(table.name)).columns
         new = [_defined(column) for column in table.columns if column.name not in there]
         if new:
             self.spark.sql(f"ALTER TABLE {self.name(table.name)} ADD COLUMNS ({', '.join(new)})")
@@ -236,13 +273,41 @@ class Lake:
                 f"ALTER TABLE {self.name(table.name)} SET TBLPROPERTIES ({', '.join(new)})"
             )
 
+    def _log(self, table: str) -> DeltaTable | None:
+        """The table's log, for questions that delta-rs answers in milliseconds and Spark in up to a
+        second; None where Python does not see its files, or there is no table.
+        """
+        if self._schema or not is_folder(self._path) or is_remote():
+            return None
+        try:
+            return DeltaTable(self.folder(table))
+        except DeltaError:
+            return None
+
     def version(self, table: str) -> int:
         """The Delta version of the table as it is now."""
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1")
-        return int(history.select("version").collect()[0][0])
+        return self.commits(table, 1)[0].version
+
+    def commits(self, table: str, most: int) -> list[Commit]:
+        """The latest commits of the table, as far as the log knows them; the newest first."""
+        if (log := self._log(table)) is not None:
+            return [
+                Commit(
+                    int(row["version"]),
+                    row["operation"],
+                    row.get("operationParameters", {}).get("predicate"),
+                    row.get("userMetadata"),
+                )
+                for row in log.history(most)
+            ]
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT {most}")
+        parts = ("version", "operation", "operationParameters.predicate", "userMetadata")
+        return [Commit(*row) for row in history.select(*parts).collect()]
 
     def identity(self, table: str) -> str:
         """The table's id, which a table made anew in its place does not share."""
+        if (log := self._log(table)) is not None:
+            return str(log.metadata().id)
         detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}")
         return str(detail.select("id").collect()[0][0])
 
@@ -254,10 +319,9 @@ class Lake:
         """
         if since == until:
             return self.read(table).limit(0)
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)}")
-        between = history.where(F.col("version").between(since + 1, until))
-        commits = between.select("operation", "operationParameters.predicate").collect()
-        if len(commits) != until - since or not all(_tells_changes(*c) for c in commits):
+        latest = self.commits(table, max(1, self.version(table) - since))
+        between = [commit for commit in latest if since < commit.version <= until]
+        if len(between) != until - since or not all(commit.tells_changes for commit in between):
             return None
         reader = self.spark.read.format("delta").options(
             readChangeFeed="true", startingVersion=str(since + 1), endingVersion=str(until)
@@ -266,6 +330,9 @@ class Lake:
 
     def size(self, table: str) -> tuple[int, int]:
         """The number of files of the table's latest version, and their bytes."""
+        if (log := self._log(table)) is not None:
+            sizes = pa.table(log.get_add_actions(flatten=True))["size_bytes"]
+            return len(sizes), pc.sum(sizes).as_py() or 0
         detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}")
         files, size = detail.select("numFiles", "sizeInBytes").collect()[0]
         return int(files), int(size)
@@ -293,6 +360,27 @@ class Lake:
             for row in rows
             if row["key"].startswith("repurchase.")
         }
+
+    def facts(self, table: str) -> dict[str, str]:
+        """What the last `replace` with facts said of the rows; nothing if a version before was
+        restored since, or if its commit has left the log.
+        """
+        for commit in self.commits(table, LOOKED_BACK):
+            if commit.operation == "RESTORE":
+                break
+            if commit.facts is not None:
+                return dict(json.loads(commit.facts))
+        return {}
+
+    def _note(self, table: str, facts: Mapping[str, str]) -> None:
+        """Leave facts with a commit that changes no row."""
+        self.spark.conf.set(USER_METADATA, json.dumps(facts))
+        try:
+            self.spark.sql(
+                f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ('repurchase.noted' = 'true')"
+            )
+        finally:
+            self.spark.conf.unset(USER_METADATA)
 
     def _create(self, table: Table) -> None:
         if self.exists(table.name):
@@ -365,12 +453,6 @@ def _is_whole(file: str, size: int) -> bool:
 
 def _defined(column: Column) -> str:
     return f"`{column.name}` {column.type} COMMENT {quoted(column.description)}"
-
-
-def _tells_changes(operation: str, predicate: str | None) -> bool:
-    if operation == "WRITE":
-        return predicate not in (None, "[]", '["true"]', "true")
-    return operation in ("DELETE", "OPTIMIZE", "SET TBLPROPERTIES", "VACUUM START", "VACUUM END")
 
 
 def among(column: str, values: Iterable[str]) -> str:

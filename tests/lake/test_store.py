@@ -1,6 +1,7 @@
 """Tables are replaced in one commit, remember facts, and are read by others as they are."""
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,44 @@ def test_properties_are_remembered_and_told_again(spark: SparkSession, lake: Lak
     assert lake.version("visits") == version
 
 
+@pytest.fixture(params=["folder", "schema"])
+def anywhere(request: pytest.FixtureRequest, spark: SparkSession, lake: Lake) -> Iterator[Lake]:
+    """A lake whose log Python reads itself, and one of which it must ask Spark."""
+    if request.param == "folder":
+        yield lake
+        return
+    spark.sql(f"CREATE SCHEMA facts LOCATION '{lake.folder('schema')}'")
+    yield Lake(spark, "", "facts")
+    spark.sql("DROP SCHEMA facts CASCADE")
+
+
+def test_facts_are_committed_with_the_rows_that_they_are_of(
+    spark: SparkSession, anywhere: Lake
+) -> None:
+    table = replace(VISITS, properties=(CHANGE_FEED,))
+    anywhere.replace(table, visits(spark, ("a", MONDAY)), facts={"until": "it's \\ late"})
+    first = anywhere.version("visits")
+    assert anywhere.facts("visits") == {"until": "it's \\ late"}
+    tuesday = dated("day", [TUESDAY])
+    anywhere.replace(table, visits(spark, ("b", TUESDAY)), tuesday, {"until": "later"})
+    second = anywhere.version("visits")
+    assert (second, anywhere.facts("visits")) == (first + 1, {"until": "later"})
+    # Nothing comes and nothing goes, but the facts.
+    nobody = visits(spark, ("b", TUESDAY)).limit(0)
+    anywhere.replace(table, nobody, "day > DATE'2030-01-01'", {"until": "latest"})
+    assert anywhere.facts("visits") == {"until": "latest"}
+    anywhere.replace(table, visits(spark, ("c", TUESDAY)), tuesday)
+    anywhere.compact("visits")
+    assert anywhere.facts("visits") == {"until": "latest"}
+    changes = anywhere.changes("visits", first, anywhere.version("visits"))
+    assert changes is not None
+    assert sorted(row.who for row in changes.collect()) == ["b", "b", "c"]
+    assert anywhere.changes("visits", first - 1, second) is None
+    assert anywhere.size("visits")[0] == 2
+    spark.sql(f"RESTORE {anywhere.name('visits')} TO VERSION AS OF {first}")
+    assert anywhere.facts("visits") == {}
+
+
 def test_others_read_the_tables_as_they_are(spark: SparkSession, lake: Lake) -> None:
     lake.replace(VISITS, visits(spark, ("a", MONDAY), ("b", TUESDAY)))
     folder = lake.folder("visits")
@@ -185,5 +224,6 @@ def test_a_folder_may_have_blanks_quotes_and_letters_of_any_alphabet(
     lake.replace(VISITS, visits(spark, ("a", MONDAY)))
     lake.amend(VISITS, visits(spark, ("b", MONDAY)), ["who"])
     assert [row.who for row in lake.read("visits").collect()] == ["b"]
+    assert lake.version("visits") == 2
     with pytest.raises(ConfigurationError, match="backtick"):
         Lake(spark, "a`b")
