@@ -1,11 +1,14 @@
 """Lines of the log to customer-days: the daily partial aggregates that every window sums."""
 
+from collections.abc import Callable
+
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lake.contracts import CUSTOMER, Column, Table
 
+Together = Callable[[DataFrame], DataFrame]
 CUSTOMER_DAYS = Table(
     "customer_days",
     "One row per customer and day with a line in the log; money in whole cents, so sums are exact",
@@ -30,14 +33,41 @@ CUSTOMER_DAYS = Table(
 )
 
 
-def customer_days(transactions: DataFrame, *, by_day: bool = False) -> DataFrame:
+def by_customer(rows: DataFrame) -> DataFrame:
+    """The rows, those of a customer together, in `spark.sql.shuffle.partitions` partitions: every
+    later grouping by customer finds its rows there.
+
+    Spark would merge some by their bytes, which say nothing of the dates that will be made of them,
+    and two cores would share three of them.
+    """
+    wanted = rows.sparkSession.conf.get("spark.sql.shuffle.partitions")
+    if wanted is None or not wanted.isdecimal():  # Databricks knows `auto`
+        return rows.repartition("customer_id")
+    return rows.repartition(int(wanted), "customer_id")
+
+
+def by_range_of_days(rows: DataFrame) -> DataFrame:
+    """The rows of a `day` together, and those of days that follow each other.
+
+    For tables to be stored: a read of some days can pass over files, and a customer with very many
+    lines is spread over as many days.
+    """
+    return rows.repartitionByRange("day")
+
+
+def by_day(rows: DataFrame) -> DataFrame:
+    """The rows of a `day` together: as the ranges are, for a few days, without a look at them all
+    to find the ranges.
+    """
+    return rows.repartition("day")
+
+
+def customer_days(transactions: DataFrame, together: Together = by_customer) -> DataFrame:
     """The daily partial aggregates of every customer, as the contract CUSTOMER_DAYS says.
 
     An order is a distinct order_id of one customer's day with at least one purchase line;
-    returns and cancellations count on the day that they are booked. The repartition is the
-    one exchange of the log. By customer, every later grouping by customer finds its rows together.
-    By day, for tables to be stored: files hold ranges of days, which a read of some days can pass
-    over, and a customer with very many lines is spread over as many days.
+    returns and cancellations count on the day that they are booked. What brings the rows
+    `together` is the one exchange of the log.
     """
     lines = transactions.select(
         "customer_id",
@@ -50,18 +80,21 @@ def customer_days(transactions: DataFrame, *, by_day: bool = False) -> DataFrame
         "category",
         "payment_method",
     )
-    together = lines.repartitionByRange("day") if by_day else by_customer(lines)
-    orders = together.groupBy("customer_id", "day", "order_id").agg(
-        F.count_if(_is("purchase")).alias("lines"),
-        _total("cents", "purchase").alias("order_cents"),
-        _total("thousandths", "purchase").alias("thousandths"),
-        _total("discount_cents", "purchase").alias("discount_cents"),
-        F.count_if(_is("return")).alias("return_lines"),
-        _total("cents", "return").alias("returned_cents"),
-        F.count_if(_is("cancelled")).alias("cancelled_lines"),
-        _total("cents", "cancelled").alias("cancelled_cents"),
-        F.collect_set(F.when(_is("purchase"), F.col("category"))).alias("categories"),
-        F.collect_set(F.when(_is("purchase"), F.col("payment_method"))).alias("methods"),
+    orders = (
+        together(lines)
+        .groupBy("customer_id", "day", "order_id")
+        .agg(
+            F.count_if(_is("purchase")).alias("lines"),
+            _total("cents", "purchase").alias("order_cents"),
+            _total("thousandths", "purchase").alias("thousandths"),
+            _total("discount_cents", "purchase").alias("discount_cents"),
+            F.count_if(_is("return")).alias("return_lines"),
+            _total("cents", "return").alias("returned_cents"),
+            F.count_if(_is("cancelled")).alias("cancelled_lines"),
+            _total("cents", "cancelled").alias("cancelled_cents"),
+            F.collect_set(F.when(_is("purchase"), F.col("category"))).alias("categories"),
+            F.collect_set(F.when(_is("purchase"), F.col("payment_method"))).alias("methods"),
+        )
     )
     is_order = F.col("lines") > 0
     value = F.when(is_order, F.col("order_cents"))
@@ -81,18 +114,6 @@ def customer_days(transactions: DataFrame, *, by_day: bool = False) -> DataFrame
         F.array_sort(F.flatten(F.collect_list("methods"))).alias("payment_methods"),
     )
     return CUSTOMER_DAYS.select(days)
-
-
-def by_customer(rows: DataFrame) -> DataFrame:
-    """The rows, those of a customer together, in `spark.sql.shuffle.partitions` partitions.
-
-    Spark would merge some by their bytes, which say nothing of the dates that will be made of them,
-    and two cores would share three of them.
-    """
-    wanted = rows.sparkSession.conf.get("spark.sql.shuffle.partitions")
-    if wanted is None or not wanted.isdecimal():  # Databricks knows `auto`
-        return rows.repartition("customer_id")
-    return rows.repartition(int(wanted), "customer_id")
 
 
 def _is(kind: str) -> SparkColumn:

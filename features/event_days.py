@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from features.customer_days import Together, by_customer
 from lake.contracts import CUSTOMER, Column, Table
 
 EVENT_DAYS = Table(
@@ -52,21 +53,26 @@ class Vocabulary:
         )
 
 
-def event_days(events: DataFrame, counted: Vocabulary, *, by_day: bool = False) -> DataFrame:
+def event_days(
+    events: DataFrame, counted: Vocabulary, together: Together = by_customer
+) -> DataFrame:
     """The events of every customer and day, counted as the contract says.
 
-    A session that goes on after midnight is one of each of its days. The repartition is the one
-    exchange of the events, `by_day` as for customer-days.
+    A session that goes on after midnight is one of each of its days. What brings the rows
+    `together` is the one exchange of the events.
     """
     named = events.withColumnRenamed("happened_on", "day")
-    together = named.repartitionByRange("day") if by_day else named.repartition("customer_id")
-    days = together.groupBy("customer_id", "day").agg(
-        F.count(F.lit(1)).alias("events"),
-        F.count_distinct("session_id").alias("sessions"),
-        F.max("happened_at").alias("last_event_at"),
-        *[
-            F.count_if(F.col(column) == value).alias(name)
-            for name, (column, value) in counted.counts.items()
-        ],
+    days = (
+        together(named)
+        .groupBy("customer_id", "day")
+        .agg(
+            F.count(F.lit(1)).alias("events"),
+            F.count_distinct("session_id").alias("sessions"),
+            F.max("happened_at").alias("last_event_at"),
+            *[
+                F.count_if(F.col(column) == value).alias(name)
+                for name, (column, value) in counted.counts.items()
+            ],
+        )
     )
     return counted.table.select(days)

@@ -11,13 +11,21 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.customer_days import CUSTOMER_DAYS, customer_days
+from features.customer_days import (
+    CUSTOMER_DAYS,
+    Together,
+    by_day,
+    by_range_of_days,
+    customer_days,
+)
 from features.event_days import Vocabulary, event_days
 from lake.contracts import FEATURE_DATES, Table
 from lake.store import Lake, dated
 
 # With more of the days touched than this, all are made again.
 MOST_TOUCHED = 0.25
+# So few are spread over files as they come.
+FEW = 7
 
 
 @dataclass(frozen=True)
@@ -30,13 +38,11 @@ class Derived:
     table: Table
     log: str
     dated_by: str
-    make: Callable[[DataFrame], DataFrame]
+    make: Callable[[DataFrame, Together], DataFrame]
     settings: str = ""
 
 
-ORDERS = Derived(
-    CUSTOMER_DAYS, "transactions", "ordered_on", lambda lines: customer_days(lines, by_day=True)
-)
+ORDERS = Derived(CUSTOMER_DAYS, "transactions", "ordered_on", customer_days)
 
 
 def of_events(counted: Vocabulary) -> Derived:
@@ -45,7 +51,7 @@ def of_events(counted: Vocabulary) -> Derived:
         counted.table,
         "events",
         "happened_on",
-        lambda events: event_days(events, counted, by_day=True),
+        lambda events, together: event_days(events, counted, together),
         " ".join(counted.measures),
     )
 
@@ -104,9 +110,11 @@ def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = 
     day = F.col(derived.dated_by)
     lines = lake.read(derived.log).where(day < F.lit(as_of))
     if work.days is None:
-        lake.replace(derived.table, derived.make(lines), facts=facts)
+        lake.replace(derived.table, derived.make(lines, by_range_of_days), facts=facts)
     elif work.days or facts != known:
-        made = derived.make(lines.where(day.isin(work.days)))
+        few = len(work.days) <= FEW
+        of_days = lines.where(day.isin(work.days))
+        made = derived.make(of_days, by_day if few else by_range_of_days)
         some = f"{dated('day', work.days)} OR " if work.days else ""
         lake.replace(derived.table, made, f"{some}day >= DATE'{as_of}'", facts)
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 
 import typer
@@ -37,6 +37,8 @@ READ = (
     *("transactions", "events", "customers", "customer_base", "features", "labels"),
     "models",  # whose champion it challenges
 )
+# Where the code is that trains.
+PACKAGES = ("conf", "lake", "features", "models", "jobs")
 SHOWN = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
@@ -173,10 +175,17 @@ def _incumbent(
 
 
 def _code_version() -> str:
+    """The release, and a digest of its code: one that somebody has changed is another version."""
     try:
-        return metadata.version("repurchase")
+        release = metadata.version("repurchase")
     except metadata.PackageNotFoundError:
-        return "not installed"
+        release = "not installed"
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        modules = [file for file in resources.files(package).iterdir() if file.name.endswith(".py")]
+        for module in sorted(modules, key=lambda file: file.name):
+            digest.update(module.read_bytes())
+    return f"{release}+{digest.hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

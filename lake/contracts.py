@@ -399,7 +399,11 @@ MODELS = Table(
             "map<string,bigint>",
             "The Delta version of every table read; that of models orders the trainings of a day",
         ),
-        Column("code_version", "string", "The release of this project that trained it"),
+        Column(
+            "code_version",
+            "string",
+            "The release of this project that trained it, and a digest of its code",
+        ),
         Column("published", "boolean", "Whether it may score; else it was a challenger"),
         Column("decision", "string", "Why it is published or not"),
         HORIZON_HOURS,

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from features.histories import histories, history_columns
 from features.likelihood import FitError, fit_purchases
 from features.probabilistic import BgNbd, ParetoNbd, PurchaseModel
+from models.fits import Report
 from models.material import Material
 from models.tuning import Grid
 
@@ -29,8 +30,9 @@ OF_A_HISTORY = {"active_days_lifetime", "first_to_last_order_days", "tenure_days
 RFM_GRID: Grid = {"regParam": (0.0,)}
 
 
-def rankings(material: Material) -> dict[str, Column]:
-    """By baseline, its score of a snapshot, between 0 and 1, as far as there are such features.
+def rankings(material: Material, report: Report) -> dict[str, Column]:
+    """By baseline, its score of a snapshot, between 0 and 1, as far as there are such features; of
+    one that cannot be fitted it is told why.
 
     BG/NBD (Fader, Hardie and Lee 2005) and Pareto/NBD (Schmittlein, Morrison and Colombo 1987) are
     fitted to the histories before the last tuning date; their score is the probability of an order
@@ -51,7 +53,8 @@ def rankings(material: Material) -> dict[str, Column]:
     for name, kind in FITTED.items():
         try:
             model = fit_purchases(kind, counted).model
-        except FitError:
+        except FitError as error:
+            report(f"{name} is no baseline here: {error}")
             continue
         chance = model.p_order(history_columns(), horizon)
         found[name] = F.coalesce(F.nanvl(chance, F.lit(None)), F.lit(0.0))

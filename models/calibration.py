@@ -135,9 +135,10 @@ def fit_platt(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     `positives`. Platt's smoothed targets stand against separable data; the identity where all
     labels are the same or the slope would turn the ranking round.
     """
-    if not _teaches(histogram):
+    found = line(histogram)
+    if found is None:
         return Platt(weight_ratio)
-    intercept, slope = _line(histogram)
+    intercept, slope = found
     return Platt(weight_ratio, intercept, slope) if slope > 0 else Platt(weight_ratio)
 
 
@@ -146,7 +147,8 @@ def calibration_slope(histogram: pd.DataFrame) -> float:
     1 where probabilities hold, below where the high ones are too high and the low ones too low,
     above where they are not far enough apart. NaN where scores or labels are all the same.
     """
-    return _line(histogram)[1] if _teaches(histogram) else math.nan
+    found = line(histogram)
+    return found[1] if found else math.nan
 
 
 def fit_beta(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
@@ -242,8 +244,14 @@ def _teaches(histogram: pd.DataFrame) -> bool:
     return positives not in (0, total) and len(histogram) > 1
 
 
-def _line(histogram: pd.DataFrame) -> tuple[float, ...]:
-    return _likeliest(histogram, [logits(histogram["probability"].to_numpy(float))])
+def line(histogram: pd.DataFrame) -> tuple[float, float] | None:
+    """Intercept and slope of the likeliest line from the logit of a score to that of what is true;
+    None where scores or labels are all the same.
+    """
+    if not _teaches(histogram):
+        return None
+    intercept, slope = _likeliest(histogram, [logits(histogram["probability"].to_numpy(float))])
+    return intercept, slope
 
 
 def _likeliest(histogram: pd.DataFrame, arms: Sequence[Floats]) -> tuple[float, ...]:

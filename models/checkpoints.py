@@ -12,6 +12,7 @@ from pyspark.ml import PipelineModel
 from models.blending import Member
 from models.calibration import calibration
 from models.candidates import CANDIDATES
+from models.fits import Shelf
 from models.judging import Heard
 from models.tuning import Tuned
 
@@ -22,11 +23,17 @@ PREPARATION, WHOLE, FACTS = "preparation", "whole", "facts.json"
 class Checkpoints:
     """Tuned candidates in a folder that belongs to one training: the same data and settings.
 
-    What took fewer than `worth` seconds is quicker tuned again than kept.
+    What took fewer than `worth` seconds is quicker tuned again than kept; so is a single fit of
+    fewer than `fit_worth`.
     """
 
     folder: Path
     worth: float = 60.0
+    fit_worth: float = 20.0
+
+    def shelf(self, name: str) -> Shelf:
+        """Where the fits of a candidate are kept until it is tuned."""
+        return Shelf(self.folder / name / "fits", self.fit_worth)
 
     def load(self, name: str) -> Tuned | None:
         """The candidate as it was tuned, if it was."""

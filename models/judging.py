@@ -6,20 +6,17 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import DataFrame
 
 from features.snapshots import sampled
 from models.metrics import (
     METRICS_WHERE_LESS_IS_BETTER,
-    average_precision,
     counted,
-    log_loss,
     probability_metrics,
-    roc_auc,
     score_histograms,
 )
+from models.resampling import Floats, resampled
 
 # Of more customers than this, so many stand for all in intervals.
 SAMPLED = 50_000
@@ -29,11 +26,11 @@ RESAMPLES = 400
 NEGLIGIBLE = 0.01
 # What differs from the others helps them in a blend, unless it is behind by more than this share.
 FAR = 0.03
-METRICS = {"roc_auc": roc_auc, "pr_auc": average_precision, "log_loss": log_loss}
+# By which any two are compared.
+COMPARED = ("roc_auc", "pr_auc", "log_loss")
 LOW, HIGH = 2.5, 97.5
 # A verdict, as the other of the two sees it.
 TURNED = {"better": "worse", "worse": "better", "tie": "tie"}
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,8 @@ class Comparison:
 
 
 def comparable(metric: str) -> str:
-    """The metric of those in METRICS that stands for one."""
-    return metric if metric in METRICS else "log_loss"
+    """The metric of those in COMPARED that stands for one."""
+    return metric if metric in COMPARED else "log_loss"
 
 
 def heard(scored: DataFrame, customers: int) -> Heard:
@@ -112,24 +109,31 @@ class Bootstrap:
 
     def __or__(self, other: "Bootstrap") -> "Bootstrap":
         """The models of both, which must be of the same customers and seed."""
+        metrics = self.found.keys() | other.found.keys()
         return Bootstrap(
-            {metric: {**self.found[metric], **other.found[metric]} for metric in self.found}
+            {m: {**self.found.get(m, {}), **other.found.get(m, {})} for m in sorted(metrics)}
         )
 
     def intervals(self, model: str) -> dict[str, float]:
-        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`."""
-        return {
-            f"{metric}_{end}": value
-            for metric, of_models in self.found.items()
-            for end, value in zip(("low", "high"), _between(of_models[model][1:]), strict=True)
-        }
+        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`: of
+        its values on the resamples. A resample makes the ECE larger: its interval is of their
+        distance to the value (the basic one of Davison and Hinkley 1997, 5.2), and holds the value.
+        """
+        found: dict[str, float] = {}
+        for metric, of_models in self.found.items():
+            if model in of_models:
+                value, low, high = of_models[model][0], *_between(of_models[model][1:])
+                if metric == "ece":
+                    low, high = max(0.0, 2 * value - high), max(value, 2 * value - low)
+                found |= {f"{metric}_low": low, f"{metric}_high": high}
+        return found
 
     def comparisons(self) -> list[Comparison]:
-        """Every two models by every metric."""
+        """Every two models by every metric of COMPARED."""
         return [
             self.compared(model, other, metric)
-            for metric, of_models in self.found.items()
-            for model, other in combinations(of_models, 2)
+            for metric in COMPARED
+            for model, other in combinations(self.found[metric], 2)
         ]
 
     def compared(self, model: str, other: str, metric: str) -> Comparison:
@@ -139,28 +143,21 @@ class Bootstrap:
 
 
 def bootstrap(
-    models: Mapping[str, pd.DataFrame], seed: int, metrics: Sequence[str] = tuple(METRICS)
+    models: Mapping[str, pd.DataFrame],
+    seed: int,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Bootstrap:
     """The resampled metrics of the models, of which each has a `label` and a `probability` by
-    customer, of the same customers in the same order.
+    customer, of the same customers in the same order; those at a threshold, where it is known.
     """
     rng = np.random.default_rng(seed)
     customers = len(next(iter(models.values())))
-    times = [np.ones(customers), *rng.poisson(1.0, (RESAMPLES, customers))]
-    found: dict[str, dict[str, Floats]] = {metric: {} for metric in metrics}
+    drawn = rng.poisson(1.0, (RESAMPLES, customers))
+    times = np.vstack([np.ones(customers), drawn])
+    found: dict[str, dict[str, Floats]] = {}
     for model, said in models.items():
-        ranked = said.sort_values("probability", ascending=False, kind="stable")
-        order = said.index.get_indexer(ranked.index)
-        # Customers of equal probability are one row of a histogram.
-        probability = ranked["probability"].to_numpy(float)
-        ends = np.flatnonzero(np.diff(probability, append=-1.0))
-        label = ranked["label"].to_numpy(float)
-        values = []
-        for weight in times:
-            drawn = _histogram(probability[ends], weight[order], label, ends)
-            values.append([METRICS[metric](drawn) for metric in metrics])
-        for metric, column in zip(metrics, np.array(values).T, strict=True):
-            found[metric][model] = column
+        for metric, values in resampled(said, times, (thresholds or {}).get(model)).items():
+            found.setdefault(metric, {})[model] = values
     return Bootstrap(found)
 
 
@@ -183,15 +180,3 @@ def _between(values: Floats) -> tuple[float, float]:
         return math.nan, math.nan
     low, high = np.nanpercentile(values, [LOW, HIGH])
     return float(low), float(high)
-
-
-def _histogram(
-    probability: Floats, weight: Floats, label: Floats, ends: npt.NDArray[np.intp]
-) -> pd.DataFrame:
-    n, positives = (
-        np.diff(np.cumsum(part)[ends], prepend=0.0) for part in (weight, weight * label)
-    )
-    some = n > 0
-    return pd.DataFrame(
-        {"probability": probability[some], "n": n[some], "positives": positives[some]}
-    )

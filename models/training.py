@@ -23,8 +23,10 @@ from models.blending import BLEND, Member, blended
 from models.calibration import FITS, IDENTITY, Calibration, fit_best, fit_platt
 from models.candidates import CANDIDATES, LABEL
 from models.checkpoints import Checkpoints
+from models.fits import OutOfTimeError, Report, Terms
 from models.importance import Importance, gains, permuted
 from models.judging import (
+    COMPARED,
     FAR,
     NEGLIGIBLE,
     Bootstrap,
@@ -49,7 +51,7 @@ from models.metrics import (
 from models.preparation import Inputs, chosen_inputs, with_ranges
 from models.segments import RFM, cuts_of, segments
 from models.thresholds import threshold
-from models.tuning import Grid, Report, Tuned, refitted, tuned
+from models.tuning import Grid, Tuned, refitted, tuned
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Contest:
         return [
             self.bootstrap.compared(model, baseline.name, metric)
             for baseline in self.baselines
-            for metric in self.bootstrap.found
+            for metric in COMPARED
         ]
 
 
@@ -208,13 +210,17 @@ def _compete(
     started = time.monotonic()
     rivals: list[Rival] = []
     for number, (name, grid) in enumerate(grids.items(), 1):
-        minutes = (time.monotonic() - started) / 60
-        if rivals and settings.max_minutes is not None and minutes > settings.max_minutes:
-            report(f"{name} is left out: training.max_minutes are over")
-            continue
         one = checkpoints.load(name) if checkpoints else None
         if one is None:
-            one = tuned(CANDIDATES[name], grid, material, inputs, settings, report)
+            # The first has all the time that it needs: somebody must compete.
+            limited = rivals and settings.max_minutes is not None
+            until = started + 60 * (settings.max_minutes or 0) if limited else None
+            terms = Terms(report, checkpoints.shelf(name) if checkpoints else None, until)
+            try:
+                one = tuned(CANDIDATES[name], grid, material, inputs, settings, terms)
+            except OutOfTimeError as error:
+                report(f"{name} is left out: training.max_minutes are over {error}")
+                continue
             if checkpoints:
                 checkpoints.save(one)
         else:
@@ -253,7 +259,8 @@ def _segments(material: Material) -> pd.Series:
 
 def _resampled(evaluations: Sequence[Evaluation], settings: TrainingSettings) -> Bootstrap:
     """Their metrics on the same resamples at every call; the intervals go into the evaluations."""
-    found = bootstrap({e.name: e.some for e in evaluations}, settings.seed)
+    thresholds = {e.name: e.held_out["threshold"] for e in evaluations}
+    found = bootstrap({e.name: e.some for e in evaluations}, settings.seed, thresholds)
     for evaluation in evaluations:
         evaluation.held_out.update(found.intervals(evaluation.name))
     return found
@@ -409,9 +416,9 @@ def _baselines(
     if len(rfm) == len(RFM):
         simple = replace(CANDIDATES["logistic_regression"], name="rfm")
         of_rfm = Inputs(rfm, {}, inputs.ranges)
-        one = tuned(simple, RFM_GRID, material, of_rfm, settings, report)
+        one = tuned(simple, RFM_GRID, material, of_rfm, settings, Terms(report))
         found.append(_rival(one, material, settings).evaluation)
-    scores = rankings(material)
+    scores = rankings(material, report)
     if scores:
         said, names = [score.alias(name) for name, score in scores.items()], list(scores)
         past = score_histograms(material.tuning.select(LABEL, *said), names)

@@ -1,9 +1,8 @@
 """A candidate at its best grid point, found by CrossValidator with folds of customers."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from models import newton
 from models.blending import RAW, Member, raw_probability
 from models.calibration import Calibration, fit_best, undone
 from models.candidates import LABEL, WEIGHT, Candidate
+from models.fits import Terms, Watched
 from models.judging import Heard, heard
 from models.material import FOLD, NO_FOLD, WATCHED, Material
 from models.metrics import log_loss, merged, score_histogram
@@ -32,7 +32,6 @@ from models.preparation import VECTOR, Inputs
 
 # Workers need numpy and Arrow, and no copy of this package.
 cloudpickle.register_pickle_by_value(newton)  # type: ignore[no-untyped-call]
-Report = Callable[[str], None]
 Grid = dict[str, tuple[float, ...]]
 # What a cross-validation reads.
 READ = ("as_of", FOLD, WATCHED, LABEL, WEIGHT, VECTOR)
@@ -41,8 +40,6 @@ AREAS: dict[str, Literal["areaUnderROC", "areaUnderPR"]] = {
     "roc_auc": "areaUnderROC",
     "pr_auc": "areaUnderPR",
 }
-# A line of progress at most so often, in seconds.
-SILENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -70,19 +67,19 @@ def tuned(
     material: Material,
     inputs: Inputs,
     settings: TrainingSettings,
-    report: Report,
+    terms: Terms,
 ) -> Tuned:
     """The candidate, tuned on the tuning dates; tells how far it has come.
 
-    Raises InputError where a fold has only one outcome, and ConfigurationError where the grid names
-    what the estimator does not have.
+    Raises InputError where a fold has only one outcome, ConfigurationError where the grid names
+    what the estimator does not have, and OutOfTimeError where the terms do not leave the time.
     """
     started = time.monotonic()
     preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
     prepared = preparation.transform(material.tuning).select(*READ).persist()
     try:
         _check_folds(prepared, settings)
-        validated = cross_validator(candidate, grid, material.split, settings, report).fit(prepared)
+        validated = cross_validator(candidate, grid, material.split, settings, terms).fit(prepared)
         scores = validated.avgMetrics
         index = _best(_evaluator(settings.metric), scores)
         point = validated.getEstimatorParamMaps()[index]
@@ -173,7 +170,7 @@ def cross_validator(
     grid: Grid,
     split: Split,
     settings: TrainingSettings,
-    report: Report,
+    terms: Terms,
 ) -> CrossValidator:
     """Spark ML's, with the folds of the settings, for rows with the columns READ.
 
@@ -190,12 +187,11 @@ def cross_validator(
         param = estimator.getParam(name)
         points = points.addGrid(param, [_typed(value) for value in values])
     built = points.build()
-    progress = _Progress(candidate.name, len(built) * settings.folds, report)
     validator = _AtOnce if settings.folds_by == "customers" else _InTime
     made = validator(
-        estimator=estimator,
+        estimator=Watched(estimator, candidate.name, len(built), settings.folds, terms),
         estimatorParamMaps=built,
-        evaluator=_Watched(_evaluator(settings.metric), progress),
+        evaluator=_evaluator(settings.metric),
         numFolds=settings.folds,
         foldCol=FOLD,
         parallelism=settings.parallelism,
@@ -212,7 +208,8 @@ class _AtOnce(CrossValidator):
     """
 
     def _fit(self, dataset: DataFrame) -> CrossValidatorModel:
-        estimator, points = self.getEstimator(), self.getEstimatorParamMaps()
+        estimator = cast(Watched, self.getEstimator()).estimator
+        points = self.getEstimatorParamMaps()
         if not newton.is_ridge(estimator, points):
             return super()._fit(dataset)
         fitted = newton.ridge_models(estimator, dataset, points, FOLD, self.getNumFolds())
@@ -245,40 +242,6 @@ class _InTime(CrossValidator):
             )
             for fold in days
         ]
-
-
-class _Progress:
-    """Says how many fits of a model are done, and how long the others will take."""
-
-    def __init__(self, name: str, fits: int, report: Report) -> None:
-        self.name, self.fits, self.report = name, fits, report
-        self.done, self.started = 0, time.monotonic()
-        self.said = self.started
-
-    def another(self) -> None:
-        """One more fit is done."""
-        self.done += 1
-        now = time.monotonic()
-        if now - self.said > SILENCE and self.done < self.fits:
-            self.said = now
-            left = (now - self.started) / self.done * (self.fits - self.done)
-            self.report(f"{self.name}: {self.done} of {self.fits} fits, about {left:.0f} s left")
-
-
-class _Watched(Evaluator):
-    """An evaluator that CrossValidator asks after each fit."""
-
-    def __init__(self, evaluator: Evaluator, progress: _Progress) -> None:
-        super().__init__()
-        self.evaluator, self.progress = evaluator, progress
-
-    def _evaluate(self, dataset: DataFrame) -> float:
-        found = self.evaluator.evaluate(dataset)
-        self.progress.another()
-        return found
-
-    def isLargerBetter(self) -> bool:  # noqa: N802 - Spark's name
-        return self.evaluator.isLargerBetter()
 
 
 def _best(evaluator: Evaluator, scores: list[float]) -> int:

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from features.calendar import Clock
 from features.catalogue import catalogue
-from features.customer_days import customer_days
+from features.customer_days import by_range_of_days, customer_days
 from features.event_days import Vocabulary, event_days
 from features.windows import Snapshots, customer_features
 from tests.features import behaviour_oracle as oracle
@@ -317,7 +317,7 @@ def test_each_log_is_exchanged_once_and_the_stored_tables_together_once(spark):
 
 
 def test_by_day_the_events_are_exchanged_once(spark):
-    seen = event_days(frame(spark, EVENTS, EVENT_SCHEMA), COUNTED, by_day=True)
+    seen = event_days(frame(spark, EVENTS, EVENT_SCHEMA), COUNTED, by_range_of_days)
     assert len(exchanges_of(seen)) == 1
 
 

@@ -6,7 +6,7 @@ from statistics import median
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from features.customer_days import CUSTOMER_DAYS, customer_days
+from features.customer_days import CUSTOMER_DAYS, by_day, by_range_of_days, customer_days
 from tests.features.oracle import line, transactions
 from tests.features.test_windows import configured, exchanges_of
 
@@ -195,10 +195,11 @@ def test_by_day_the_log_is_exchanged_once_and_no_partition_holds_a_customer_of_m
         "spark.sql.adaptive.coalescePartitions.enabled": "false",
     }
     with configured(spark, settings):
-        days = customer_days(lines, by_day=True)
+        days = customer_days(lines, by_range_of_days)
         assert len(exchanges_of(days)) == 1
         held = days.groupBy(F.spark_partition_id()).agg(F.sum("lines").alias("n")).collect()
     sizes = sorted(row["n"] for row in held)
     assert sum(sizes) == 40_000
     assert sizes[-1] <= 2 * median(sizes)
-    assert_df_equality(days, customer_days(lines), ignore_row_order=True, ignore_nullable=True)
+    for others in (customer_days(lines), customer_days(lines, by_day)):
+        assert_df_equality(days, others, ignore_row_order=True, ignore_nullable=True)

@@ -1,5 +1,6 @@
 """Which model scores: published or not, rolled back, and described."""
 
+import re
 import shutil
 from datetime import timedelta
 
@@ -91,6 +92,8 @@ def test_a_model_that_is_unfit_leaves_the_champion_where_it_is(job, tiny_env):
     check_champion(unfit, span, trained)  # that the one before stays is no error
     rows = job.lake.read("models").select("model_version", "published").collect()
     assert {row[0]: row[1] for row in rows} == {before.version: True, trained.version: False}
+    (code,) = {row.code_version for row in job.lake.read("models").collect()}
+    assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{8}", code)
     # Of both, everything is known that was found on the same date.
     assert training_of(job, None).model["model_version"] == before.version
     for version in (before.version, trained.version):

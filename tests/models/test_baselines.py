@@ -43,7 +43,7 @@ def _material(frame) -> Material:
 @pytest.mark.parametrize(("name", "kind"), [("bg_nbd", BgNbd), ("pareto_nbd", ParetoNbd)])
 def test_a_fitted_baseline_is_the_chance_of_an_order_by_the_last_tuning_date(snapshots, name, kind):
     judged = _material(snapshots).judged
-    score = rankings(_material(snapshots))[name].alias("score")
+    score = rankings(_material(snapshots), print)[name].alias("score")
     found = judged.select("*", score).toPandas()
     then = snapshots.where(snapshots["as_of"] == LAST).toPandas()
     known = then.assign(
@@ -60,11 +60,11 @@ def test_a_fitted_baseline_is_the_chance_of_an_order_by_the_last_tuning_date(sna
 
 
 def test_what_follows_the_tuning_dates_moves_no_score(snapshots):
-    score = rankings(_material(snapshots))
+    score = rankings(_material(snapshots), print)
     later = snapshots.where(snapshots["as_of"] != HELD_OUT).union(
         snapshots.where(snapshots["as_of"] == HELD_OUT).limit(10)
     )
-    other = rankings(_material(later))
+    other = rankings(_material(later), print)
     tuning = _material(snapshots).tuning
     for name in FITTED:
         first, second = (
@@ -79,7 +79,7 @@ def test_every_ranking_is_a_double_between_0_and_1(snapshots):
         *("*", "cast(recency_days < 30 as int) as orders_30d", "0.3D as order_probability"),
         "cast(null as double) as order_probability_regular",
     )
-    scores = rankings(_material(frame))
+    scores = rankings(_material(frame), print)
     assert set(scores) == {"recency", "last_window", "mbg_nbd", "mbg_cnbd_2", *FITTED}
     found = _material(frame).judged.select([s.alias(name) for name, s in scores.items()])
     assert {kind for _, kind in found.dtypes} == {"double"}
@@ -92,13 +92,16 @@ def test_the_last_window_is_the_one_most_like_the_labels(snapshots):
     frame = snapshots.selectExpr("*", *[f"{d} as orders_{d}d" for d in (0, 20, 60)])
     for horizon, ordered in ((7, 0.25), (30, 0.75), (90, 0.75)):
         split = replace(SPLIT, horizon_days=horizon)
-        score = rankings(replace(_material(frame), split=split))["last_window"]
+        score = rankings(replace(_material(frame), split=split), print)["last_window"]
         assert frame.select(score).distinct().collect() == [(ordered,)]
 
 
 def test_there_are_as_many_as_the_features_allow(snapshots):
-    assert set(rankings(_material(snapshots))) == {"recency", *FITTED}
+    assert set(rankings(_material(snapshots), print)) == {"recency", *FITTED}
     bare = snapshots.select("customer_id", "as_of", "recency_days")
-    assert set(rankings(_material(bare))) == {"recency"}
+    assert set(rankings(_material(bare), print)) == {"recency"}
     once = snapshots.where("active_days_lifetime = 1")
-    assert set(rankings(_material(once))) == {"recency"}
+    told: list[str] = []
+    assert set(rankings(_material(once), told.append)) == {"recency"}
+    assert [line.split()[0] for line in told] == list(FITTED)
+    assert "is no baseline here: nobody has ordered on a second day" in told[0]

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from models.judging import SAMPLED, bootstrap, heard, of_segments
-from models.metrics import average_precision, counted, log_loss, metrics, roc_auc
+from models.metrics import counted, metrics, roc_auc
+from models.resampling import resampled
 
 
 def _said(n: int, noise: float = 0.0, seed: int = 4) -> pd.DataFrame:
@@ -19,24 +20,39 @@ def _said(n: int, noise: float = 0.0, seed: int = 4) -> pd.DataFrame:
     return pd.DataFrame({"label": label.astype(int), "probability": probability}, index=index)
 
 
-def test_the_figures_are_those_of_the_histogram():
+def test_the_figures_are_those_of_the_histogram_of_each_resample():
     said = _said(500)
-    histogram = counted(said)
-    found = bootstrap({"m": said}, 1).found
-    assert found["roc_auc"]["m"][0] == pytest.approx(roc_auc(histogram))
-    assert found["pr_auc"]["m"][0] == pytest.approx(average_precision(histogram))
-    assert found["log_loss"]["m"][0] == pytest.approx(log_loss(histogram))
+    times = np.vstack([np.ones(500), np.random.default_rng(2).poisson(1.0, (3, 500))])
+    found = resampled(said, times, threshold=0.3)
+    assert set(found) == {
+        *("base_rate", "mean_probability", "roc_auc", "pr_auc", "log_loss", "brier", "ece"),
+        *("calibration_slope", "top_decile_lift", "precision", "recall", "f1"),
+    }
+    for row, weights in enumerate(times.astype(int)):
+        expected = metrics(counted(said.loc[said.index.repeat(weights)]), 0.3)
+        for name, values in found.items():
+            # A step of Newton's is not the whole way.
+            rel = 0.02 if name == "calibration_slope" else 1e-9
+            assert values[row] == pytest.approx(expected[name], rel=rel), name
+
+
+def test_chunks_of_resamples_change_nothing(monkeypatch):
+    said = _said(300)
+    whole = bootstrap({"m": said}, 1, {"m": 0.2}).found
+    monkeypatch.setattr("models.resampling.CELLS", 1_000)
+    for metric, values in bootstrap({"m": said}, 1, {"m": 0.2}).found.items():
+        assert np.array_equal(values["m"], whole[metric]["m"], equal_nan=True), metric
 
 
 def test_intervals_hold_the_figure_shrink_with_more_customers_and_repeat():
     few, many = (bootstrap({"m": _said(n)}, 1) for n in (100, 10_000))
     assert few.intervals("m") == bootstrap({"m": _said(100)}, 1).intervals("m")
-    for metric in ("roc_auc", "pr_auc", "log_loss"):
+    for metric in few.found:
         ends = [
             (b.intervals("m")[f"{metric}_low"], b.intervals("m")[f"{metric}_high"])
             for b in (few, many)
         ]
-        assert ends[1][0] < many.found[metric]["m"][0] < ends[1][1]
+        assert ends[1][0] <= many.found[metric]["m"][0] <= ends[1][1]
         assert ends[1][1] - ends[1][0] < 0.2 * (ends[0][1] - ends[0][0])
 
 
@@ -49,6 +65,16 @@ def test_an_interval_is_as_wide_as_the_error_of_hanley_and_mcneil():
     error = np.sqrt((area * (1 - area) + spread) / (positives * negatives))
     found = bootstrap({"m": said}, 1).intervals("m")
     assert found["roc_auc_high"] - found["roc_auc_low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_the_interval_of_ece_does_not_lie_above_it_because_a_resample_is_rougher():
+    """Of probabilities that hold: the percentiles of the resamples are too high."""
+    found = bootstrap({"m": _said(1_000)}, 1)
+    ece, between = found.found["ece"]["m"], found.intervals("m")
+    assert np.mean(ece[1:]) > 1.2 * ece[0]
+    low, high = np.percentile(ece[1:], [2.5, 97.5])
+    assert 0 <= between["ece_low"] < low
+    assert ece[0] <= between["ece_high"] < high
 
 
 def test_which_of_two_is_better_by_any_metric():

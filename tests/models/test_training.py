@@ -2,10 +2,12 @@
 
 import json
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pyspark.ml import Pipeline
+from pyspark.ml.classification import GBTClassifier
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -15,6 +17,7 @@ from features.snapshots import Split
 from models.blending import BLEND, blended
 from models.candidates import CANDIDATES
 from models.checkpoints import Checkpoints
+from models.fits import OutOfTimeError, Terms
 from models.material import FOLD, NO_FOLD, WATCHED, WATCHED_OF, made_ready, training_snapshots
 from models.preparation import VECTOR, chosen_inputs, for_linear
 from models.training import train
@@ -201,7 +204,7 @@ def test_training_twice_gives_the_same_model(snapshots, result):
 
 
 def test_an_interrupted_training_goes_on_from_what_was_tuned(snapshots, result, tmp_path):
-    checkpoints = Checkpoints(tmp_path / "tuning" / "v1", worth=0)
+    checkpoints = Checkpoints(tmp_path / "tuning" / "v1", worth=0, fit_worth=0)
     told = []
 
     def interrupt(line):
@@ -220,6 +223,57 @@ def test_an_interrupted_training_goes_on_from_what_was_tuned(snapshots, result, 
         assert (one.name, one.held_out) == (other.name, other.held_out)
     checkpoints.remove()
     assert list((tmp_path / "tuning").iterdir()) == []
+
+
+@pytest.fixture
+def fits(monkeypatch) -> list[object]:
+    """One entry for each fit of gradient-boosted trees that has begun."""
+    original, begun = GBTClassifier.fit, []
+
+    def fit(self, dataset, params=None):
+        begun.append(params)
+        return original(self, dataset, params)
+
+    monkeypatch.setattr(GBTClassifier, "fit", fit)
+    return begun
+
+
+def test_a_model_that_was_interrupted_is_not_fitted_again_where_it_was(snapshots, fits, tmp_path):
+    settings = _settings(models={"gbt": {"maxIter": (5, 6, 7), "maxDepth": (3,)}}, parallelism=2)
+    expected = _train(snapshots, settings)
+    # In two folds by three points, with both folds, and with every date.
+    assert len(fits) == 2 * 3 + 1 + 1
+    checkpoints, told = Checkpoints(tmp_path / "v1", worth=0, fit_worth=0), []
+
+    def interrupt(line):
+        if line.startswith("gbt: 4 of 7 fits (fold 2 of 2, maxIter 5, maxDepth 3), about"):
+            told.append(line)
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.fits.SILENCE", -1)
+        with pytest.raises(KeyboardInterrupt):
+            _train(
+                snapshots, settings.model_copy(update={"parallelism": 1}), interrupt, checkpoints
+            )
+    assert len(told) == 1
+    fits.clear()
+    found = _train(snapshots, settings, checkpoints=checkpoints)
+    assert len(fits) == 2 + 1 + 1
+    for one, other in zip(found.evaluations, expected.evaluations, strict=True):
+        assert (one.cross_validated, one.held_out) == (other.cross_validated, other.held_out)
+
+
+def test_no_fit_begins_when_the_time_is_over(snapshots, fits, monkeypatch):
+    """The clock shows how many fits have begun."""
+    monkeypatch.setattr("models.fits.time", SimpleNamespace(monotonic=lambda: len(fits)))
+    told = []
+    terms = Terms(told.append, until=1.5)
+    settings = _settings(models={"gbt": GRIDS["gbt"]})
+    with made_ready(snapshots, SPLIT, settings) as material:
+        inputs = chosen_inputs(material.tuning, ["signal"], [])
+        with pytest.raises(OutOfTimeError, match="after 2 of 3 fits"):
+            tuned(CANDIDATES["gbt"], GRIDS["gbt"], material, inputs, settings, terms)
 
 
 def test_when_the_time_is_over_no_further_model_is_tuned(snapshots):
@@ -243,7 +297,7 @@ def test_boosted_trees_stop_early_where_so_configured(snapshots):
         assert per_customer.where("`count(DISTINCT watched)` > 1").count() == 0
         inputs = chosen_inputs(material.tuning, ["signal", "noise"], ["favourite"])
         for name, grid in grids.items():
-            one = tuned(CANDIDATES[name], grid, material, inputs, settings, lambda _: None)
+            one = tuned(CANDIDATES[name], grid, material, inputs, settings, Terms(lambda _: None))
             again = refitted(one, one.whole.calibration, material, inputs, settings)
             for pipeline in (one.whole.pipeline, again.pipeline):
                 model = pipeline.stages[-1]

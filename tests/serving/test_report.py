@@ -108,6 +108,21 @@ def test_the_page_is_whole_and_needs_nothing_else():
     assert text.count("<svg") >= 9
 
 
+def test_the_champion_s_figures_have_their_intervals_where_they_are_known():
+    training = _training()
+    ends = pd.DataFrame(
+        [
+            {"model": model, "metric": f"brier_{end}", "value": value}
+            for model in ("gbt", "recency")
+            for end, value in (("low", 0.1234), ("high", 0.2345))
+        ]
+    )
+    known = pd.concat([training.evaluations, ends])
+    text = page(replace(training, evaluations=known), OFFER)
+    assert text.count("0.1234 to 0.2345") == 1
+    assert "nan to" not in text
+
+
 def test_it_shows_the_figures_of_the_tables():
     training = _training()
     figures = training.evaluations.query("model == 'gbt'").set_index("metric")["value"]

@@ -135,10 +135,11 @@ def over_dates(query: Query, horizon: Horizon, metric: str) -> pd.DataFrame:
     there are none, of the held-out dates of the trainings, of each date those of the last.
     """
     return query(
-        "WITH found AS (SELECT model, as_of, metric, value, model_version = $backtest AS past "
-        f"FROM evaluations WHERE {horizon.where} QUALIFY past OR "
-        "model_version = max(model_version) FILTER (model_version <> $backtest) "
-        "OVER (PARTITION BY as_of)), "
+        f"WITH trainings AS (SELECT model_version, row_number() OVER (ORDER BY {LAST_FIRST}) "
+        "AS place FROM models), "
+        "found AS (SELECT model, as_of, metric, value, model_version = $backtest AS past "
+        "FROM evaluations LEFT JOIN trainings USING (model_version) "
+        f"WHERE {horizon.where} QUALIFY past OR place = min(place) OVER (PARTITION BY as_of)), "
         "wanted AS (SELECT * FROM found WHERE past = (SELECT bool_or(past) FROM found)) "
         "SELECT model, as_of, any_value(value) FILTER (metric = $metric) AS value, "
         "any_value(value) FILTER (metric = $metric || '_low') AS low, "

@@ -1,11 +1,16 @@
 """The model's figures: a threshold, a budget and a date give what the tables imply."""
 
+import shutil
+from pathlib import Path
+
 import pytest
+from deltalake import DeltaTable
 
 from conf.settings import Horizon
 from serving.dashboard.figures import model_charts, models
 from serving.dashboard.figures.models import Subject
-from tests.serving.dashboard.lake import BEFORE_IT, CHALLENGER, MODEL, VERSION
+from serving.tables import Tables
+from tests.serving.dashboard.lake import BEFORE_IT, CHALLENGER, HELD_OUT, MODEL, VERSION, write
 
 MONTH = Horizon(30)
 CHAMPION = Subject(VERSION, MODEL)
@@ -64,6 +69,25 @@ def test_dates_are_those_of_the_backtest(query):
     assert rows["past"].all()
     assert len(rows) == 6
     assert rows[rows["model"] == MODEL]["low"].tolist() == pytest.approx([0.7] * 3)
+
+
+def test_of_two_trainings_of_a_day_the_last_counts_over_dates(small_lake, tmp_path):
+    """Whichever version sorts first."""
+    folder = Path(shutil.copytree(small_lake, tmp_path / "lake"))
+    query = Tables(str(folder)).query
+    known = query("SELECT * FROM evaluations WHERE model_version <> 'backtest'").to_dict("records")
+    own = [row for row in known if row["model_version"] == VERSION]
+    again = [{**row, "model_version": "2024-06-01-0000", "value": row["value"] / 2} for row in own]
+    write(folder, "evaluations", [*known, *again])
+    trained = DeltaTable(str(folder / "models")).to_pyarrow_table().to_pylist()
+    last = next(row for row in trained if row["model_version"] == VERSION)
+    versions = {"features": 9, "models": 2}
+    rows = [*trained, {**last, "model_version": "2024-06-01-0000", "data_versions": versions}]
+    write(folder, "models", rows)
+    dates = models.over_dates(query, MONTH, "roc_auc")
+    assert not dates["past"].any()
+    of_day = dates[(dates["as_of"].astype(str) == str(HELD_OUT)) & (dates["model"] == MODEL)]
+    assert of_day["value"].tolist() == pytest.approx([0.75 / 2])
 
 
 def test_every_curve_begins_at_nobody(query):
