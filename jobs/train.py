@@ -305,6 +305,7 @@ def _fingerprint(job: Job, snapshots: DataFrame) -> str:
         settings.features.model_dump_json(),
         settings.snapshots.model_dump_json(),
         settings.training.model_dump_json(),
+        _code_version(),
     )
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:8]
 

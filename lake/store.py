@@ -5,8 +5,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,7 +58,12 @@ TABLES = tuple(_BUILT_BY)
 SMALL_FILES, FILE_BYTES = 50, 128 * 2**20
 # Facts are looked for in so many commits, the newest of a table.
 LOOKED_BACK = 50
-USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+# Where they are: in what a write says of itself, and in a property where nothing was written.
+FACTS, FACTS_PROPERTY = "repurchase", "repurchase.facts"
+KEEP_ROWS = {
+    *("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES"),
+    *("ADD COLUMNS", "CHANGE COLUMN", "UPGRADE PROTOCOL"),
+}
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
 
@@ -64,21 +71,25 @@ PLAIN_WRITER = 2
 @dataclass(frozen=True)
 class Commit:
     """What the log says of a commit: the predicate of what it replaced or removed, and the facts
-    that `Lake.replace` left with it.
+    that this project left with it.
     """
 
     version: int
     operation: str
     predicate: str | None
-    facts: str | None
+    facts: dict[str, str] | None
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether the rows are the same after it."""
+        return self.operation in KEEP_ROWS
 
     @property
     def tells_changes(self) -> bool:
         """Whether the change feed tells what it changed: it did not replace the whole table."""
         if self.operation == "WRITE":
             return self.predicate not in (None, "[]", '["true"]', "true")
-        kept = ("DELETE", "OPTIMIZE", "SET TBLPROPERTIES", "VACUUM START", "VACUUM END")
-        return self.operation in kept
+        return self.operation == "DELETE" or self.keeps_rows
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,7 @@ class Lake:
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
         if facts is not None:
-            writer = writer.option("userMetadata", json.dumps(facts))
+            writer = writer.option("userMetadata", json.dumps({FACTS: facts}))
         writer.overwrite(F.expr(where or "true"))
         # Where no row comes and none goes, Delta commits nothing.
         if facts is not None and self.facts(table.name) != facts:
@@ -286,23 +297,18 @@ class Lake:
 
     def version(self, table: str) -> int:
         """The Delta version of the table as it is now."""
-        return self.commits(table, 1)[0].version
+        log = self._log(table)
+        return self.commits(table, 1)[0].version if log is None else int(log.version())
 
     def commits(self, table: str, most: int) -> list[Commit]:
         """The latest commits of the table, as far as the log knows them; the newest first."""
         if (log := self._log(table)) is not None:
-            return [
-                Commit(
-                    int(row["version"]),
-                    row["operation"],
-                    row.get("operationParameters", {}).get("predicate"),
-                    row.get("userMetadata"),
-                )
-                for row in log.history(most)
-            ]
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT {most}")
-        parts = ("version", "operation", "operationParameters.predicate", "userMetadata")
-        return [Commit(*row) for row in history.select(*parts).collect()]
+            return [_told(row) for row in log.history(most) if "operation" in row]
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT {most}").select(
+            *("version", "operation", "operationParameters.predicate", "userMetadata"),
+            "operationParameters.properties",
+        )
+        return [Commit(row[0], row[1], row[2], _facts(row[3], row[4])) for row in history.collect()]
 
     def identity(self, table: str) -> str:
         """The table's id, which a table made anew in its place does not share."""
@@ -362,25 +368,25 @@ class Lake:
         }
 
     def facts(self, table: str) -> dict[str, str]:
-        """What the last `replace` with facts said of the rows; nothing if a version before was
-        restored since, or if its commit has left the log.
+        """What the last `replace` with facts said of the rows; nothing if somebody has changed them
+        since, or if its commit has left the log.
         """
-        for commit in self.commits(table, LOOKED_BACK):
-            if commit.operation == "RESTORE":
+        version = self.version(table)
+        for place, commit in enumerate(self.commits(table, LOOKED_BACK)):
+            if commit.version != version - place:  # somebody does not say what was done
                 break
             if commit.facts is not None:
-                return dict(json.loads(commit.facts))
+                return commit.facts
+            if not commit.keeps_rows:
+                break
         return {}
 
     def _note(self, table: str, facts: Mapping[str, str]) -> None:
         """Leave facts with a commit that changes no row."""
-        self.spark.conf.set(USER_METADATA, json.dumps(facts))
-        try:
-            self.spark.sql(
-                f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ('repurchase.noted' = 'true')"
-            )
-        finally:
-            self.spark.conf.unset(USER_METADATA)
+        said = quoted(json.dumps(facts))
+        self.spark.sql(
+            f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ('{FACTS_PROPERTY}' = {said})"
+        )
 
     def _create(self, table: Table) -> None:
         if self.exists(table.name):
@@ -414,6 +420,22 @@ def _commit(
         partition_by=[column],
         partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
     )
+
+
+def _told(row: Mapping[str, Any]) -> Commit:
+    """A commit as delta-rs tells of it."""
+    how = row.get("operationParameters", {})
+    facts = _facts(row.get("userMetadata"), how.get("properties"))
+    return Commit(int(row["version"]), row["operation"], how.get("predicate"), facts)
+
+
+def _facts(metadata: str | None, properties: str | None) -> dict[str, str] | None:
+    """Those of a commit, in what it says of itself or in the properties that it has set."""
+    with suppress(ValueError, TypeError, KeyError):
+        return dict(json.loads(metadata or "{}")[FACTS])
+    with suppress(ValueError, TypeError, KeyError):
+        return dict(json.loads(json.loads(properties or "{}")[FACTS_PROPERTY]))
+    return None
 
 
 def is_folder(path: str) -> bool:

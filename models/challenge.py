@@ -7,7 +7,7 @@ from datetime import date
 import pandas as pd
 
 from conf.settings import TrainingSettings
-from models.judging import NEGLIGIBLE, Comparison, bootstrap, comparable
+from models.judging import COMPARED, NEGLIGIBLE, Comparison, bootstrap, comparable
 from models.training import Evaluation
 
 
@@ -62,7 +62,7 @@ def decide(
     old = incumbent.some.loc[both].assign(label=new["label"])
     found = bootstrap({challenger.name: new, incumbent.version: old}, settings.seed)
     compared = {
-        metric: found.compared(challenger.name, incumbent.version, metric) for metric in found.found
+        metric: found.compared(challenger.name, incumbent.version, metric) for metric in COMPARED
     }
     now = compared[comparable(settings.metric)]
     has_seen = incumbent.trained_for > held_out and not incumbent.foretold

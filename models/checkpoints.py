@@ -59,17 +59,19 @@ class Checkpoints:
         )
 
     def save(self, tuned: Tuned) -> None:
-        """Keep the candidate; the facts come last, so that half of one is none."""
+        """Keep the candidate; the facts come last, so that half of one is none, and then its fits
+        can go.
+        """
         if tuned.seconds < self.worth:
             return
         place = self.folder / tuned.candidate.name
-        shutil.rmtree(place, ignore_errors=True)
         stages: list[Any] = tuned.whole.pipeline.stages
-        stages[0].save(str(place / PREPARATION))
+        stages[0].write().overwrite().save(str(place / PREPARATION))
         parts = {WHOLE: tuned.whole}
         parts |= {f"fold_{k}": member for k, member in enumerate(tuned.without_fold)}
         for part, member in parts.items():
-            PipelineModel([member.pipeline.stages[-1]]).save(str(place / part))
+            fitted = PipelineModel([member.pipeline.stages[-1]])
+            fitted.write().overwrite().save(str(place / part))
         facts = {
             "calibration": tuned.whole.calibration.as_dict(),
             "parameters": tuned.whole.parameters,
@@ -81,6 +83,7 @@ class Checkpoints:
             "points": tuned.points,
         }
         (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        shutil.rmtree(place / "fits", ignore_errors=True)
 
     def remove(self) -> None:
         """Forget this training, and others that were never ended."""

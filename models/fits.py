@@ -63,10 +63,15 @@ class Terms:
     shelf: Shelf | None = None
     until: float | None = None
 
+    def check_time(self, fits: str) -> None:
+        """Raises OutOfTimeError where the time is over, saying how many fits were done."""
+        if self.until is not None and time.monotonic() > self.until:
+            raise OutOfTimeError(fits)
+
 
 class Watched(Estimator[Any]):
     """What CrossValidator fits in the place of the estimator: fold after fold, with every point of
-    the grid, and once more with the best.
+    the grid, and once more with the best, for which there is always time.
     """
 
     def __init__(
@@ -75,13 +80,15 @@ class Watched(Estimator[Any]):
         super().__init__()
         self.estimator, self.name, self.terms = estimator, name, terms
         self._points, self._folds = points, folds
-        self._fold = self._done = self._running = 0
+        self._fold = self._done = self._kept = self._running = 0
         self._started = self._said = time.monotonic()
         self._idle = threading.Condition()
 
     def fit(self, dataset: DataFrame, params: Any = None) -> Any:
         """The model of all folds."""
-        return self._fitted(dataset, params or {}, "whole", "all folds")
+        point = params or {}
+        name = "-".join(["whole", *(f"{param.name}_{value:g}" for param, value in point.items())])
+        return self._fitted(dataset, point, name, "all folds", always=True)
 
     def fitMultiple(  # noqa: N802 - Spark's name
         self,
@@ -97,19 +104,22 @@ class Watched(Estimator[Any]):
                 dataset,
                 paramMaps[index],
                 f"{fold}-{index}",
-                f"fold {fold + 1} of {self._folds}, {_shown(paramMaps[index])}",
+                ", ".join([f"fold {fold + 1} of {self._folds}", *_shown(paramMaps[index])]),
             ),
         )
 
     def _fit(self, dataset: DataFrame) -> Any:
         raise NotImplementedError  # fit does not ask for it
 
-    def _fitted(self, dataset: DataFrame, point: Point, name: str, what: str) -> Model:
+    def _fitted(
+        self, dataset: DataFrame, point: Point, name: str, what: str, *, always: bool = False
+    ) -> Model:
         shelf = self.terms.shelf
         if shelf and (kept := shelf.load(name)):
-            self._tell(what)
+            with self._idle:
+                self._done, self._kept = self._done + 1, self._kept + 1
             return kept
-        self._begin()
+        self._begin(always)
         try:
             started = time.monotonic()
             fitted: Model = self.estimator.fit(dataset, point)
@@ -120,12 +130,15 @@ class Watched(Estimator[Any]):
         self._tell(what)
         return fitted
 
-    def _begin(self) -> None:
+    def _begin(self, always: bool) -> None:
         """Raises OutOfTimeError, but not before the fits that have begun are done."""
         with self._idle:
-            if self.terms.until is not None and time.monotonic() > self.terms.until:
+            try:
+                if not always:
+                    self.terms.check_time(f"after {self._done} of {self._fits} fits")
+            except OutOfTimeError:
                 self._idle.wait_for(lambda: not self._running)
-                raise OutOfTimeError(f"after {self._done} of {self._fits} fits")
+                raise
             self._running += 1
 
     def _end(self) -> None:
@@ -144,7 +157,7 @@ class Watched(Estimator[Any]):
             if now - self._said <= SILENCE or done == self._fits:
                 return
             self._said = now
-        left = (now - self._started) / done * (self._fits - done)
+        left = (now - self._started) / (done - self._kept) * (self._fits - done)
         self.terms.report(
             f"{self.name}: {done} of {self._fits} fits ({what}), about {left:.0f} s left"
         )
@@ -162,5 +175,5 @@ class _Each(Iterator[tuple[int, Model]]):
         return index, self._make(index)
 
 
-def _shown(point: Point) -> str:
-    return ", ".join(f"{param.name} {value:g}" for param, value in point.items())
+def _shown(point: Point) -> list[str]:
+    return [f"{param.name} {value:g}" for param, value in point.items()]

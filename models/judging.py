@@ -115,18 +115,13 @@ class Bootstrap:
         )
 
     def intervals(self, model: str) -> dict[str, float]:
-        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`: of
-        its values on the resamples. A resample makes the ECE larger: its interval is of their
-        distance to the value (the basic one of Davison and Hinkley 1997, 5.2), and holds the value.
-        """
-        found: dict[str, float] = {}
-        for metric, of_models in self.found.items():
-            if model in of_models:
-                value, low, high = of_models[model][0], *_between(of_models[model][1:])
-                if metric == "ece":
-                    low, high = max(0.0, 2 * value - high), max(value, 2 * value - low)
-                found |= {f"{metric}_low": low, f"{metric}_high": high}
-        return found
+        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`."""
+        return {
+            f"{metric}_{end}": value
+            for metric, of_models in self.found.items()
+            if model in of_models
+            for end, value in zip(("low", "high"), _between(of_models[model][1:]), strict=True)
+        }
 
     def comparisons(self) -> list[Comparison]:
         """Every two models by every metric of COMPARED."""

@@ -1,6 +1,9 @@
 """The metrics of a model on many resamples of the customers of a date, all at once.
 
-They are those of `models.metrics` on what each resample holds.
+They are those of `models.metrics` on what each resample holds. The ECE is not among them: chance
+alone makes it larger on a resample, so that intervals of it would not hold the true one as often as
+they say. The intervals of `mean_probability` beside `base_rate`, and of `calibration_slope`, tell
+whether probabilities are off.
 """
 
 from collections.abc import Iterator
@@ -10,11 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.calibration import NEAREST, chances, line, logits
-from models.metrics import ECE_BINS
 
 Floats = npt.NDArray[np.float64]
 # Distinct scores times resamples that are looked at together: arrays of 8 MB.
 CELLS = 1_000_000
+# Newton's, from a line that is near; scores whose logits are as near as this are one there.
+STEPS, NEAR = 4, 0.01
 
 
 def resampled(said: pd.DataFrame, times: Floats, threshold: float | None) -> dict[str, Floats]:
@@ -56,6 +60,11 @@ class _Scores:
     def __init__(self, p: Floats, fitted: tuple[float, float], threshold: float | None) -> None:
         self.p, self.fitted, self.threshold = p, fitted, threshold
         self.clipped = p.clip(NEAREST, 1 - NEAREST)
+        logit = logits(p)
+        _, self.begins, sizes = np.unique(
+            -np.round(logit / NEAR), return_index=True, return_counts=True
+        )
+        self.logits = np.add.reduceat(logit, self.begins) / sizes
 
     def metrics(self, n: Floats, positives: Floats) -> dict[str, Floats]:
         """By metric, its value for each row of numbers of customers and of those who ordered."""
@@ -72,27 +81,31 @@ class _Scores:
         p = self.clipped
         lost = positives @ np.log(p) + negatives @ np.log1p(-p)
         off = positives @ (1 - p) ** 2 + negatives @ p**2
-        # Of each bin of equal mass, how many order beside how many should.
-        gaps = _between_edges(n, positives - n * self.p, ECE_BINS)
         return {
             "base_rate": positives.sum(axis=1) / total,
             "mean_probability": n @ self.p / total,
             "log_loss": -lost / total,
             "brier": off / total,
-            "ece": np.abs(gaps).sum(axis=1) / total,
         }
 
     def _slope(self, n: Floats, positives: Floats) -> Floats:
-        """One step of Newton's from the line of all customers (Davison and Hinkley 1997, Bootstrap
-        Methods and their Application, 2.7.4).
-        """
-        intercept, slope = self.fitted
-        x = logits(self.p)
-        p = chances(intercept + slope * x)
-        varies = p * (1 - p)
-        a, b, c = (n @ (varies * x**k) for k in range(3))
-        first, second = (positives @ x**k - n @ (p * x**k) for k in range(2))
-        return np.asarray(slope + (a * second - b * first) / (a * c - b * b), float)
+        """That of the likeliest line, by steps of Newton's from the line of all customers."""
+        n, positives = (np.add.reduceat(part, self.begins, axis=1) for part in (n, positives))
+        hits = positives.sum(axis=1, keepdims=True)
+        others = n.sum(axis=1, keepdims=True) - hits
+        # The targets of `models.calibration.line`.
+        target = positives * ((hits + 1) / (hits + 2)) + (n - positives) * (1 / (others + 2))
+        x = self.logits
+        intercept, slope = (np.full_like(hits, value) for value in self.fitted)
+        for _ in range(STEPS):
+            p = chances(intercept + slope * x)
+            off, varies = target - n * p, n * p * (1 - p)
+            a, b, c = (varies @ x**k for k in range(3))
+            first, second = off.sum(axis=1), off @ x
+            intercept += ((c * first - b * second) / (a * c - b * b))[:, None]
+            slope += ((a * second - b * first) / (a * c - b * b))[:, None]
+        known = (hits > 0) & (others > 0)
+        return np.where(known, slope, np.nan)[:, 0]
 
     def _at_threshold(self, n: Floats, positives: Floats) -> dict[str, Floats]:
         if self.threshold is None:

@@ -324,7 +324,8 @@ def _evaluation(
 ) -> Evaluation:
     before, after = (_calibrated(h, calibration) for h in (past, later.histogram))
     chosen = threshold(before, settings.threshold, after["n"].sum())
-    some = later.some.assign(probability=calibration.of(later.some["probability"]))
+    # Rounded as in the histograms, of which the threshold is one of the scores.
+    some = later.some.assign(probability=calibration.of(later.some["probability"]).round(6))
     raw = later.histogram
     moved = (calibration.of(raw["probability"]) - raw["probability"]).abs()
     return Evaluation(

@@ -74,6 +74,7 @@ def tuned(
     Raises InputError where a fold has only one outcome, ConfigurationError where the grid names
     what the estimator does not have, and OutOfTimeError where the terms do not leave the time.
     """
+    terms.check_time("before its first fit")
     started = time.monotonic()
     preparation = Pipeline(stages=candidate.preparation(inputs)).fit(material.tuning)
     prepared = preparation.transform(material.tuning).select(*READ).persist()

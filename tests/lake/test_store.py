@@ -183,16 +183,47 @@ def test_facts_are_committed_with_the_rows_that_they_are_of(
     nobody = visits(spark, ("b", TUESDAY)).limit(0)
     anywhere.replace(table, nobody, "day > DATE'2030-01-01'", {"until": "latest"})
     assert anywhere.facts("visits") == {"until": "latest"}
-    anywhere.replace(table, visits(spark, ("c", TUESDAY)), tuesday)
     anywhere.compact("visits")
+    anywhere.complete(table.with_columns([Column("pages", "int", "Pages seen")]))
     assert anywhere.facts("visits") == {"until": "latest"}
+    anywhere.replace(table, visits(spark, ("c", TUESDAY)), tuesday)
+    assert anywhere.facts("visits") == {}
     changes = anywhere.changes("visits", first, anywhere.version("visits"))
     assert changes is not None
     assert sorted(row.who for row in changes.collect()) == ["b", "b", "c"]
     assert anywhere.changes("visits", first - 1, second) is None
     assert anywhere.size("visits")[0] == 2
-    spark.sql(f"RESTORE {anywhere.name('visits')} TO VERSION AS OF {first}")
-    assert anywhere.facts("visits") == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "RESTORE {} TO VERSION AS OF 0",
+        "DELETE FROM {} WHERE who = 'a'",
+        "CREATE OR REPLACE TABLE {} USING DELTA AS SELECT 'b' AS who, DATE'2024-01-01' AS day",
+        "INSERT INTO {} VALUES ('b', DATE'2024-01-02')",
+    ],
+)
+def test_facts_are_no_longer_true_when_somebody_else_has_changed_the_rows(
+    spark: SparkSession, lake: Lake, changed: str
+) -> None:
+    table = replace(VISITS, partitioned_by=())
+    lake.replace(table, visits(spark, ("a", MONDAY)), facts={"until": "now"})
+    assert lake.facts("visits") == {"until": "now"}
+    spark.sql(changed.format(lake.name("visits")))
+    assert lake.facts("visits") == {}
+
+
+def test_what_others_say_of_their_commits_is_no_fact(spark: SparkSession, lake: Lake) -> None:
+    lake.replace(VISITS, visits(spark, ("a", MONDAY)), facts={"until": "now"})
+    key = "spark.databricks.delta.commitInfo.userMetadata"
+    for said in ("nightly run 7", "7", '{"repurchase": 7}'):
+        spark.conf.set(key, said)
+        try:
+            spark.sql(f"ALTER TABLE {lake.name('visits')} SET TBLPROPERTIES ('said' = '{said}')")
+        finally:
+            spark.conf.unset(key)
+        assert lake.facts("visits") == {"until": "now"}
 
 
 def test_others_read_the_tables_as_they_are(spark: SparkSession, lake: Lake) -> None:
