@@ -60,7 +60,10 @@ def repurchase(log: Path, dates: Sequence[date], output: Path) -> None:
 def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from stored customer-days to Delta."""
     lake = _stored(log)
-    if not lake.exists("customer_days"):
+    if _until(lake) != dates[-1]:
+        from lake.contracts import TRANSACTIONS
+
+        lake.replace(TRANSACTIONS, _lines(log))
         _make_customer_days(lake, dates)
     _features_of(lake.read("customer_days"), log, dates, output)
 
@@ -86,8 +89,10 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     from lake.store import dated
 
     lake, first = _stored(log), dates[-1] - timedelta(730)
+    if _until(lake) is None:
+        _make_customer_days(lake, dates)
     files = log.with_name("days")
-    if date.fromisoformat(lake.facts("customer_days")["until"]) >= dates[-1]:
+    if _until(lake) == dates[-1]:
         begin = dates[-1] - timedelta(REPEATS + 1)
         last = (
             _lines(log).where(f"ordered_on >= DATE'{begin}'").withColumn("day", F.col("ordered_on"))
@@ -95,12 +100,21 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
         last.repartition("day").write.partitionBy("day").mode("overwrite").parquet(str(files))
         lake.replace(TRANSACTIONS, last.limit(0), f"ordered_on >= DATE'{begin}'")
         update_customer_days(lake, due(lake, first, begin), begin)
-    day = date.fromisoformat(lake.facts("customer_days")["until"])
+    day = _until(lake)
+    assert day is not None
     of_day = spark_session().read.parquet(str(files)).where(F.col("day") == day)
     lake.replace(TRANSACTIONS, of_day, dated("ordered_on", [day]))
     as_of = day + timedelta(1)
     update_customer_days(lake, due(lake, first, as_of), as_of)
     _features_of(lake.read("customer_days"), log, [as_of], output)
+
+
+def _until(lake: Any) -> date | None:
+    """The first day of which the stored customer-days know nothing; None if there are none."""
+    if not lake.exists("customer_days"):
+        return None
+    until = lake.facts("customer_days").get("until")
+    return date.fromisoformat(until) if until else None
 
 
 def _make_customer_days(lake: Any, dates: Sequence[date]) -> None:

@@ -13,11 +13,13 @@ from functools import partial
 from pathlib import Path
 
 import lightgbm
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import xgboost
+from matplotlib.ticker import NullLocator
 from pyspark.ml import Pipeline
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -33,6 +35,7 @@ from models.blending import Member, blended
 from models.boosting import OF_XGBOOST
 from models.calibration import IDENTITY, Platt
 from models.candidates import CANDIDATES
+from models.fits import Terms
 from models.material import Material, made_ready
 from models.open_form import OpenModel
 from models.opening import opened
@@ -55,22 +58,31 @@ LR_SEARCH = f"logistic regression, {len(LR_GRID)} points x {FOLDS} folds"
 FOUR = ("logistic_regression", "random_forest", "gbt", "xgboost")
 Floats = npt.NDArray[np.float64]
 Row = dict[str, object]
+COLUMNS = ("rows", "what", "engine", "seconds", "ROC-AUC")
 
 
 def main() -> None:
     """Time everything at each size and write the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, nargs="+", default=[100_000, 500_000])
-    arguments.add_argument("--scored", type=int, default=1_000_000)
+    arguments.add_argument("--scored", type=int, default=1_000_000, help="0: no scoring")
     arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "training.md")
+    arguments.add_argument(
+        "--keep", action="store_true", help="leave what the page has of other sizes"
+    )
     given = arguments.parse_args()
+    known = list(_known(given.output)) if given.keep else []
     spark = spark_session(load_settings("local").spark)
     rows: list[Row] = []
     for size in given.rows:
         table = _made_up(size)
         rows += [*_of_libraries(table), *_of_spark(spark, table)]
-    rows += _scoring(spark, _made_up(50_000), given.scored)
-    given.output.write_text(_page(pd.DataFrame(rows), given.rows), encoding="utf-8")
+    if given.scored:
+        rows += _scoring(spark, _made_up(50_000), given.scored)
+    measured = {row["rows"] for row in rows}
+    rows += [row for row in known if row["rows"] not in measured]
+    given.output.write_text(_page(rows), encoding="utf-8")
+    _plot(rows, given.output.with_suffix(".svg"))
 
 
 def _made_up(rows: int) -> pd.DataFrame:
@@ -93,7 +105,7 @@ def _timed(what: str, engine: str, rows: int, work: Callable[[], float]) -> Row:
     seconds = time.monotonic() - started
     ranks = "" if np.isnan(area) else f", ROC-AUC {area:.4f}"
     print(f"{rows:,} rows, {what}, {engine}: {seconds:.1f} s{ranks}", flush=True)
-    return {"rows": rows, "what": what, "engine": engine, "seconds": seconds, "ROC-AUC": area}
+    return dict(zip(COLUMNS, (rows, what, engine, seconds, area), strict=True))
 
 
 def _of_libraries(table: pd.DataFrame) -> Iterator[Row]:
@@ -169,7 +181,7 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
 
             def work(name: str = name, grid: Grid = grid) -> float:
                 one = tuned(
-                    CANDIDATES[name], grid, material, inputs, settings.training, lambda _: None
+                    CANDIDATES[name], grid, material, inputs, settings.training, Terms(_said)
                 )
                 some = one.held_out.some
                 return float(roc_auc_score(some["label"], some["probability"]))
@@ -202,7 +214,7 @@ def _cross_validation(
     prepared = preparation.transform(material.tuning).select(*READ).persist()
     prepared.count()
     grid: Grid = {"regParam": LR_GRID}
-    search = cross_validator(candidate, grid, material.split, settings, lambda _: None)
+    search = cross_validator(candidate, grid, material.split, settings, Terms(_said))
 
     def alone() -> float:
         search.fit(prepared)
@@ -281,25 +293,59 @@ def _in_spark(spark: SparkSession, table: pd.DataFrame) -> DataFrame:
     return spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False))
 
 
-def _page(rows: pd.DataFrame, sizes: list[int]) -> str:
-    lines = [
-        "# How long training and scoring take",
-        "",
-        f"Made by `python -m benchmarks.training --rows {' '.join(map(str, sizes))}` on 2 cores: a "
-        "made-up table of 40 features, of "
-        "which two thirds train and one third judges; libraries have it in memory as one array, "
-        "this project as a cached Spark table. Times are of one run on a shared machine: "
-        "compare within a size.",
-        "",
-        "| rows | what | by | seconds | ROC-AUC |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows.to_dict("records"):
-        area = "" if np.isnan(row["ROC-AUC"]) else f"{row['ROC-AUC']:.4f}"
+PREAMBLE = """# How long training and scoring take
+
+Made by `python -m benchmarks.training` on 2 cores: a made-up table of 40 features, of which two
+thirds train and one third judges; libraries have it in memory as one array, this project as a
+cached Spark table. Times are of one run for each size on a shared machine: compare within a size.
+
+![seconds by rows](training.svg)
+
+| rows | what | by | seconds | ROC-AUC |
+|---|---|---|---|---|
+"""
+
+
+def _page(rows: list[Row]) -> str:
+    lines = []
+    for row in sorted(rows, key=lambda row: int(str(row["rows"]))):
+        area = float(str(row["ROC-AUC"]))
+        cells = (f"{row['rows']:,}", row["what"], row["engine"], f"{row['seconds']:.1f}")
         lines.append(
-            f"| {row['rows']:,} | {row['what']} | {row['engine']} | {row['seconds']:.1f} | {area} |"
+            f"| {' | '.join(map(str, cells))} | {'' if np.isnan(area) else f'{area:.4f}'} |"
         )
-    return "\n".join(lines) + "\n"
+    return PREAMBLE + "\n".join(lines) + "\n"
+
+
+def _plot(rows: list[Row], path: Path) -> None:
+    """Seconds by rows, a line for whatever was timed at several sizes."""
+    table = pd.DataFrame(rows).sort_values("rows")
+    figure, panel = plt.subplots(figsize=(11, 5))
+    palette = iter(plt.get_cmap("tab20").colors)  # type: ignore[attr-defined]
+    for (what, engine), part in table.groupby(["what", "engine"], sort=False):
+        if len(part) > 1:
+            style = "o-" if engine == "repurchase" else "s--"
+            label, colour = f"{what}, {engine}", next(palette)
+            panel.plot(part["rows"], part["seconds"], style, label=label, color=colour)
+    panel.set(xscale="log", yscale="log", xlabel="rows of 40 features", ylabel="seconds")
+    sizes = sorted(set(table["rows"][table.duplicated(["what", "engine"], keep=False)]))
+    panel.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.grid(visible=True, alpha=0.3)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _known(page: Path) -> Iterator[Row]:
+    """The rows of the table that is there."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == len(COLUMNS) and cells[0].replace(",", "").isdecimal():
+            values = (int(cells[0].replace(",", "")), *cells[1:3], float(cells[3]))
+            area = float(cells[4]) if cells[4] else float("nan")
+            yield dict(zip(COLUMNS, (*values, area), strict=True))
 
 
 if __name__ == "__main__":
