@@ -61,20 +61,14 @@ def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from stored customer-days to Delta."""
     lake = _stored(log)
     if _until(lake) != dates[-1]:
-        from lake.contracts import TRANSACTIONS
-
-        lake.replace(TRANSACTIONS, _lines(log))
-        _make_customer_days(lake, dates)
+        _make_anew(lake, log, dates)
     _features_of(lake.read("customer_days"), log, dates, output)
 
 
 def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from the log to stored transactions, stored customer-days and then to Delta."""
-    from lake.contracts import TRANSACTIONS
-
     lake = _stored(log)
-    lake.replace(TRANSACTIONS, _lines(log))
-    _make_customer_days(lake, dates)
+    _make_anew(lake, log, dates)
     _features_of(lake.read("customer_days"), log, dates, output)
 
 
@@ -90,7 +84,7 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
 
     lake, first = _stored(log), dates[-1] - timedelta(730)
     if _until(lake) is None:
-        _make_customer_days(lake, dates)
+        _make_anew(lake, log, dates)
     files = log.with_name("days")
     if _until(lake) == dates[-1]:
         begin = dates[-1] - timedelta(REPEATS + 1)
@@ -117,10 +111,12 @@ def _until(lake: Any) -> date | None:
     return date.fromisoformat(until) if until else None
 
 
-def _make_customer_days(lake: Any, dates: Sequence[date]) -> None:
-    """All of them, as `repurchase build-features` stores them."""
+def _make_anew(lake: Any, log: Path, dates: Sequence[date]) -> None:
+    """All transactions and customer-days, as `repurchase build-features` stores them."""
     from features.increments import Due, update_customer_days
+    from lake.contracts import TRANSACTIONS
 
+    lake.replace(TRANSACTIONS, _lines(log))
     whole = Due(None, lake.version("transactions"), lake.identity("transactions"))
     update_customer_days(lake, whole, dates[-1])
 

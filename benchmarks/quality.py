@@ -22,7 +22,7 @@ from benchmarks.ceiling import probability_by_history
 from features.likelihood import fit_purchases
 from features.probabilistic import History
 from lake.synthetic import SyntheticShop
-from models.baselines import FITTED
+from models.baselines import FITTED, OF_A_FEATURE
 from models.judging import bootstrap
 from models.metrics import metrics
 
@@ -46,7 +46,7 @@ OF_PROBABILITIES = ("log_loss", "brier", "ece", "calibration_slope")
 RANKINGS = ("recency", "last window")
 LEAD = "the model's lead"
 # Columns of `features` that are probabilities of a buy-till-you-die model.
-OF_FEATURES = {"mbg_nbd": "order_probability", "mbg_cnbd_2": "order_probability_regular"}
+OF_FEATURES = {name: OF_A_FEATURE[name][0] for name in ("mbg_nbd", "mbg_cnbd_2")}
 HISTORY = ("active_days_lifetime", "first_to_last_order_days", "tenure_days")
 SEED = 1
 IN_README = {

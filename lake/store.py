@@ -75,7 +75,7 @@ class Commit:
     """
 
     version: int
-    operation: str
+    operation: str | None
     predicate: str | None
     facts: dict[str, str] | None
 
@@ -300,11 +300,16 @@ class Lake:
         log = self._log(table)
         return self.commits(table, 1)[0].version if log is None else int(log.version())
 
-    def commits(self, table: str, most: int) -> list[Commit]:
-        """The latest commits of the table, as far as the log knows them; the newest first."""
+    def commits(self, table: str, most: int | None = None) -> list[Commit]:
+        """The commits of the table, the newest first: all, or so many. Of one whose log is gone, or
+        says nothing of it, there is no operation.
+        """
         if (log := self._log(table)) is not None:
-            return [_told(row) for row in log.history(most) if "operation" in row]
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT {most}").select(
+            told = {int(row["version"]): row for row in log.history(most)}
+            versions = range(log.version(), -1, -1)[:most]
+            return [_told(version, told.get(version, {})) for version in versions]
+        limit = "" if most is None else f" LIMIT {most}"
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)}{limit}").select(
             *("version", "operation", "operationParameters.predicate", "userMetadata"),
             "operationParameters.properties",
         )
@@ -325,8 +330,7 @@ class Lake:
         """
         if since == until:
             return self.read(table).limit(0)
-        latest = self.commits(table, max(1, self.version(table) - since))
-        between = [commit for commit in latest if since < commit.version <= until]
+        between = [one for one in self.commits(table) if since < one.version <= until]
         if len(between) != until - since or not all(commit.tells_changes for commit in between):
             return None
         reader = self.spark.read.format("delta").options(
@@ -371,10 +375,7 @@ class Lake:
         """What the last `replace` with facts said of the rows; nothing if somebody has changed them
         since, or if its commit has left the log.
         """
-        version = self.version(table)
-        for place, commit in enumerate(self.commits(table, LOOKED_BACK)):
-            if commit.version != version - place:  # somebody does not say what was done
-                break
+        for commit in self.commits(table, LOOKED_BACK):
             if commit.facts is not None:
                 return commit.facts
             if not commit.keeps_rows:
@@ -422,11 +423,11 @@ def _commit(
     )
 
 
-def _told(row: Mapping[str, Any]) -> Commit:
+def _told(version: int, row: Mapping[str, Any]) -> Commit:
     """A commit as delta-rs tells of it."""
     how = row.get("operationParameters", {})
     facts = _facts(row.get("userMetadata"), how.get("properties"))
-    return Commit(int(row["version"]), row["operation"], how.get("predicate"), facts)
+    return Commit(version, row.get("operation"), how.get("predicate"), facts)
 
 
 def _facts(metadata: str | None, properties: str | None) -> dict[str, str] | None:

@@ -60,7 +60,8 @@ def decide(
     both = challenger.some.index.intersection(incumbent.some.index)
     new = challenger.some.loc[both]
     old = incumbent.some.loc[both].assign(label=new["label"])
-    found = bootstrap({challenger.name: new, incumbent.version: old}, settings.seed)
+    both_said = {challenger.name: new, incumbent.version: old}
+    found = bootstrap(both_said, settings.seed, metrics=COMPARED)
     compared = {
         metric: found.compared(challenger.name, incumbent.version, metric) for metric in COMPARED
     }

@@ -83,7 +83,7 @@ class Checkpoints:
             "points": tuned.points,
         }
         (place / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-        shutil.rmtree(place / "fits", ignore_errors=True)
+        shutil.rmtree(self.shelf(tuned.candidate.name).folder, ignore_errors=True)
 
     def remove(self) -> None:
         """Forget this training, and others that were never ended."""

@@ -2,7 +2,6 @@
 when the time is over.
 """
 
-import json
 import shutil
 import threading
 import time
@@ -19,7 +18,7 @@ Report = Callable[[str], None]
 Point = dict[Param[Any], Any]
 # A line of progress at most so often, in seconds.
 SILENCE = 15.0
-DONE = "done.json"
+DONE = "done"
 
 
 class OutOfTimeError(Exception):
@@ -50,7 +49,7 @@ class Shelf:
         place = self.folder / name
         shutil.rmtree(place, ignore_errors=True)
         PipelineModel([fitted]).save(str(place))
-        (place / DONE).write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+        (place / DONE).touch()
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Watched(Estimator[Any]):
     def fit(self, dataset: DataFrame, params: Any = None) -> Any:
         """The model of all folds."""
         point = params or {}
-        name = "-".join(["whole", *(f"{param.name}_{value:g}" for param, value in point.items())])
+        name = "-".join(["whole", *_shown(point)]).replace(" ", "_")
         return self._fitted(dataset, point, name, "all folds", always=True)
 
     def fitMultiple(  # noqa: N802 - Spark's name

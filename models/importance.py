@@ -71,7 +71,7 @@ def permuted(
         str(name): part.set_index("customer_id").sort_index()
         for name, part in said.groupby("without")
     }
-    resampled = bootstrap(by_feature, seed)
+    resampled = bootstrap(by_feature, seed, metrics=["roc_auc"])
     return [
         _with_loss(one, resampled.compared(AS_IT_IS, one.feature, "roc_auc"))
         if one.feature in chosen

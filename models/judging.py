@@ -141,9 +141,11 @@ def bootstrap(
     models: Mapping[str, pd.DataFrame],
     seed: int,
     thresholds: Mapping[str, float] | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> Bootstrap:
     """The resampled metrics of the models, of which each has a `label` and a `probability` by
-    customer, of the same customers in the same order; those at a threshold, where it is known.
+    customer, of the same customers in the same order: all or those named; those at a threshold
+    where it is known.
     """
     rng = np.random.default_rng(seed)
     customers = len(next(iter(models.values())))
@@ -151,7 +153,8 @@ def bootstrap(
     times = np.vstack([np.ones(customers), drawn])
     found: dict[str, dict[str, Floats]] = {}
     for model, said in models.items():
-        for metric, values in resampled(said, times, (thresholds or {}).get(model)).items():
+        threshold = (thresholds or {}).get(model)
+        for metric, values in resampled(said, times, threshold, metrics).items():
             found.setdefault(metric, {})[model] = values
     return Bootstrap(found)
 

@@ -6,7 +6,7 @@ they say. The intervals of `mean_probability` beside `base_rate`, and of `calibr
 whether probabilities are off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,23 +21,34 @@ CELLS = 1_000_000
 STEPS, NEAR = 4, 0.01
 
 
-def resampled(said: pd.DataFrame, times: Floats, threshold: float | None) -> dict[str, Floats]:
-    """By metric, its values on the resamples; NaN where one does not hold what the metric needs.
+def resampled(
+    said: pd.DataFrame,
+    times: Floats,
+    threshold: float | None,
+    metrics: Collection[str] | None = None,
+) -> dict[str, Floats]:
+    """By metric, all or those named, its values on the resamples; NaN where one does not hold what
+    the metric needs.
 
     `said` has the `label` and the `probability` of each customer, `times` how often a resample (its
     rows) has each of them. Without a threshold, what depends on one is left out.
     """
+    wanted = METRICS.keys() if metrics is None else metrics
+    if threshold is None:
+        wanted = [name for name in wanted if name not in AT_THRESHOLD]
     order = np.argsort(-said["probability"].to_numpy(float), kind="stable")
     probability = said["probability"].to_numpy(float)[order]
     # Customers of equal probability are one column.
     ends = np.flatnonzero(np.diff(probability, append=-1.0))
     scores = _Scores(probability[ends], _line_of(said), threshold)
     label = said["label"].to_numpy(float)[order]
-    parts = [
-        scores.metrics(*(_grouped(part, ends) for part in (weights, weights * label)))
-        for weights in _chunks(times[:, order], len(ends))
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts: dict[str, list[Floats]] = {name: [] for name in wanted}
+    for weights in _chunks(times[:, order], len(ends)):
+        n, positives = (_grouped(part, ends) for part in (weights, weights * label))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for name, values in parts.items():
+                values.append(METRICS[name](scores, n, positives))
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def _chunks(times: Floats, columns: int) -> Iterator[Floats]:
@@ -58,7 +69,9 @@ class _Scores:
     """The distinct scores of a model, highest first, and what does not change with a resample."""
 
     def __init__(self, p: Floats, fitted: tuple[float, float], threshold: float | None) -> None:
-        self.p, self.fitted, self.threshold = p, fitted, threshold
+        self.p, self.fitted = p, fitted
+        # Which predict an order.
+        self.above = p >= (np.inf if threshold is None else threshold)
         self.clipped = p.clip(NEAREST, 1 - NEAREST)
         logit = logits(p)
         _, self.begins, sizes = np.unique(
@@ -66,29 +79,7 @@ class _Scores:
         )
         self.logits = np.add.reduceat(logit, self.begins) / sizes
 
-    def metrics(self, n: Floats, positives: Floats) -> dict[str, Floats]:
-        """By metric, its value for each row of numbers of customers and of those who ordered."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                **_ranking(n, positives),
-                **self._probabilities(n, positives),
-                "calibration_slope": self._slope(n, positives),
-                **self._at_threshold(n, positives),
-            }
-
-    def _probabilities(self, n: Floats, positives: Floats) -> dict[str, Floats]:
-        total, negatives = n.sum(axis=1), n - positives
-        p = self.clipped
-        lost = positives @ np.log(p) + negatives @ np.log1p(-p)
-        off = positives @ (1 - p) ** 2 + negatives @ p**2
-        return {
-            "base_rate": positives.sum(axis=1) / total,
-            "mean_probability": n @ self.p / total,
-            "log_loss": -lost / total,
-            "brier": off / total,
-        }
-
-    def _slope(self, n: Floats, positives: Floats) -> Floats:
+    def slope(self, n: Floats, positives: Floats) -> Floats:
         """That of the likeliest line, by steps of Newton's from the line of all customers."""
         n, positives = (np.add.reduceat(part, self.begins, axis=1) for part in (n, positives))
         hits = positives.sum(axis=1, keepdims=True)
@@ -107,43 +98,68 @@ class _Scores:
         known = (hits > 0) & (others > 0)
         return np.where(known, slope, np.nan)[:, 0]
 
-    def _at_threshold(self, n: Floats, positives: Floats) -> dict[str, Floats]:
-        if self.threshold is None:
-            return {}
-        above = self.p >= self.threshold
-        hits, predicted = positives[:, above].sum(axis=1), n[:, above].sum(axis=1)
-        actual = positives.sum(axis=1)
-        return {
-            "precision": hits / predicted,
-            "recall": hits / actual,
-            "f1": 2 * hits / (predicted + actual),
-        }
 
-
-def _ranking(n: Floats, positives: Floats) -> dict[str, Floats]:
-    negatives, total = n - positives, n.sum(axis=1)
+def _roc_auc(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    negatives = n - positives
     hits, others = positives.sum(axis=1), negatives.sum(axis=1)
     below = others[:, None] - negatives.cumsum(axis=1)
+    return np.asarray((positives * (below + negatives / 2)).sum(axis=1) / (hits * others))
+
+
+def _pr_auc(of: _Scores, n: Floats, positives: Floats) -> Floats:
     so_far = n.cumsum(axis=1)
     precision = np.divide(
         positives.cumsum(axis=1), so_far, out=np.zeros_like(so_far), where=so_far > 0
     )
-    top = _between_edges(n, positives, 10)[:, 0] / (total / 10)
-    return {
-        "roc_auc": (positives * (below + negatives / 2)).sum(axis=1) / (hits * others),
-        "pr_auc": (positives * precision).sum(axis=1) / hits,
-        "top_decile_lift": top / (hits / total),
-    }
+    return np.asarray((positives * precision).sum(axis=1) / positives.sum(axis=1))
 
 
-def _between_edges(n: Floats, values: Floats, bins: int) -> Floats:
-    """By row, the sums of the values in bins of equal mass, highest scores first; those of one
-    score are shared out between bins in proportion.
-    """
-    ends = np.cumsum(n, axis=1)
-    sums = np.cumsum(values, axis=1)
-    found = [
-        np.interp(np.linspace(0, end[-1], bins + 1), np.append(0, end), np.append(0, total))
-        for end, total in zip(ends, sums, strict=True)
+def _top_decile_lift(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    """Customers of one score are shared out between the decile and the rest in proportion."""
+    ends, sums = np.cumsum(n, axis=1), np.cumsum(positives, axis=1)
+    top = [
+        np.interp(end[-1] / 10, np.append(0, end), np.append(0, hits))
+        for end, hits in zip(ends, sums, strict=True)
     ]
-    return np.diff(found, axis=1)
+    total = ends[:, -1]
+    return np.asarray(np.array(top) / (total / 10) / (sums[:, -1] / total))
+
+
+def _log_loss(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    lost = positives @ np.log(of.clipped) + (n - positives) @ np.log1p(-of.clipped)
+    return np.asarray(-lost / n.sum(axis=1))
+
+
+def _brier(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    off = positives @ (1 - of.clipped) ** 2 + (n - positives) @ of.clipped**2
+    return np.asarray(off / n.sum(axis=1))
+
+
+def _precision(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    return np.asarray(positives[:, of.above].sum(axis=1) / n[:, of.above].sum(axis=1))
+
+
+def _recall(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    return np.asarray(positives[:, of.above].sum(axis=1) / positives.sum(axis=1))
+
+
+def _f1(of: _Scores, n: Floats, positives: Floats) -> Floats:
+    hits, predicted = positives[:, of.above].sum(axis=1), n[:, of.above].sum(axis=1)
+    return np.asarray(2 * hits / (predicted + positives.sum(axis=1)))
+
+
+AT_THRESHOLD = ("precision", "recall", "f1")
+# Of the scores, and of rows of numbers of customers and of those who ordered: a value a row.
+METRICS: dict[str, Callable[[_Scores, Floats, Floats], Floats]] = {
+    "base_rate": lambda of, n, positives: positives.sum(axis=1) / n.sum(axis=1),
+    "mean_probability": lambda of, n, positives: n @ of.p / n.sum(axis=1),
+    "roc_auc": _roc_auc,
+    "pr_auc": _pr_auc,
+    "top_decile_lift": _top_decile_lift,
+    "log_loss": _log_loss,
+    "brier": _brier,
+    "calibration_slope": _Scores.slope,
+    "precision": _precision,
+    "recall": _recall,
+    "f1": _f1,
+}
