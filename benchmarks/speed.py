@@ -10,6 +10,7 @@ with a number of dates is measured again unless all of its engines have been.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def _measured(engine: str, log: Path, dates: int, folder: Path, repeats: int) ->
         if engine == STANDALONE:
             cluster = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             command += ["--master", stack.enter_context(standalone(cluster, 2, EXECUTOR_MEMORY))]
+        os.sync()  # what the engine before has written is not written on its successor's time
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         peak = 0
         while process.poll() is None:

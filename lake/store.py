@@ -135,6 +135,8 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Whether the table has been written."""
+        if self._log(table) is not None:
+            return True
         try:
             return bool(self.spark.table(self.name(table)).columns)
         except AnalysisException:

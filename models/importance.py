@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegressionModel
 
+from features.customer_days import by_customer
 from features.snapshots import sampled
 from models.blending import Member, blended
 from models.candidates import LABEL
@@ -64,7 +65,8 @@ def permuted(
         tried.append(rows.assign(without=name, **{name: rows[name].to_numpy()[order]}))
     # Arrow's way keeps a missing value missing.
     table = pa.Table.from_pandas(pd.concat(tried, ignore_index=True), preserve_index=False)
-    frame = material.judged.sparkSession.createDataFrame(table)
+    # What is computed of a table of the driver's own, Spark computes on the driver as it plans.
+    frame = by_customer(material.judged.sparkSession.createDataFrame(table))
     keep = ["without", "customer_id", LABEL]
     said = blended(frame, members, keep).toPandas()
     by_feature = {

@@ -57,6 +57,13 @@ tracking: {enabled: false}
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a run of the job is slow."""
+    for item in items:
+        if "undisturbed" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """The local settings, with fewer shuffle partitions."""

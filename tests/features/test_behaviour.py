@@ -240,6 +240,7 @@ def test_every_feature_agrees_with_the_oracle(spark, seed, windows):
     assert_equal(found, oracle.features(lines, events, people, as_ofs, windows, COUNTED))
 
 
+@pytest.mark.slow
 def test_where_days_begin_at_another_hour_every_window_begins_and_ends_then(spark):
     lines, events, people, as_ofs = random_shop(Random(9), WINDOWS)
     # 2021-03-14 has no hour from 02:00, and 2021-11-07 has that from 01:00 twice.

@@ -48,6 +48,7 @@ def by_key(frame: DataFrame) -> dict[tuple[str, dt.date], list[float | None]]:
     return {(row[0], row[1]): list(row[2:]) for row in rows}
 
 
+@pytest.mark.slow
 def test_the_columns_are_the_formulas_over_the_table_of_parameters(spark, lines) -> None:
     base = fitted(spark, lines, AS_OFS)
     assert {row["model"] for row in base.collect()} == {"mbg_nbd", "mbg_cnbd_2", "gamma_gamma"}
@@ -86,6 +87,7 @@ def test_the_columns_are_the_formulas_over_the_table_of_parameters(spark, lines)
     assert rows["order_probability"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_what_comes_later_changes_nothing_and_neither_do_other_dates(spark, lines) -> None:
     whole = by_key(features(spark, lines, AS_OFS))
     for as_of in AS_OFS[:2]:

@@ -3,6 +3,7 @@
 import datetime as dt
 from statistics import median
 
+import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
@@ -173,6 +174,7 @@ def test_a_category_counts_once_per_order_in_it(spark):
     assert found["a", DAY]["payment_methods"] == ["card", "card"]
 
 
+@pytest.mark.slow
 def test_by_day_the_log_is_exchanged_once_and_no_partition_holds_a_customer_of_many_lines(
     spark,
 ) -> None:

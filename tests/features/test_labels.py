@@ -118,6 +118,7 @@ def test_a_matured_label_never_changes_when_the_log_grows(spark):
     assert engine(spark, lines, dates, 30) == engine(spark, lines + later, dates, 30)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=3,
     derandomize=True,

@@ -159,6 +159,7 @@ def test_the_truth_is_found_again_within_three_standard_errors(truth):
         assert error < 0.2 * estimate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BgNbd, MbgNbd, ParetoNbd])
 def test_days_instead_of_moments_change_little(kind):
     shop = simulated(kind(0.6, 50.0, 0.8, 2.5), customers=20_000, days_ahead=0)
@@ -206,6 +207,7 @@ def test_a_parameter_without_a_maximum_has_no_standard_error():
     assert math.isnan(fitted.standard_errors["b"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BgNbd, MbgNbd, ParetoNbd])
 def test_fifty_thousand_histories_take_seconds(kind):
     shop = simulated(kind(0.6, 50.0, 0.8, 2.5), customers=50_000, days_ahead=0)
@@ -214,6 +216,7 @@ def test_fifty_thousand_histories_take_seconds(kind):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_spend_is_found_again_whatever_its_unit():
     rng = np.random.default_rng(1)
     p, q, gamma, customers = 5.0, 3.0, 20.0, 30_000

@@ -69,6 +69,7 @@ def added(random: Random, future: list[Line]) -> list[Line]:
     ]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=1,  # a log of 100 customers, perturbed three times
     derandomize=True,
@@ -134,6 +135,7 @@ def with_another_future(cut: dt.date, events: list, people: list) -> tuple[list,
     return [*past, *acts], [*changed, *moves]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("perturbed", [without_a_future, with_another_future])
 def test_perturbing_later_events_and_customers_changes_no_feature(spark, perturbed):
     random = Random(11)

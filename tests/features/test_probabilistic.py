@@ -216,6 +216,7 @@ def test_discounted_orders_without_a_discount_are_the_expected_ones():
         assert whole == pytest.approx(model.expected_orders(past, 60), rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS[:4], ids=str)
 @pytest.mark.parametrize("by_row", [True, False], ids=["columns", "numbers"])
 def test_columns_equal_arrays(spark: SparkSession, model, by_row):

@@ -140,6 +140,7 @@ def of(
 SPENT = ("revenue_7d", "revenue_30d", "revenue_365d", "revenue_lifetime")
 
 
+@pytest.mark.slow
 def test_a_window_holds_its_first_day_and_not_as_of(found):
     assert of(found, "edges", TODAY, *SPENT) == [2 + 4, 2 + 4 + 8 + 16, 126, 126 + 128]
 
@@ -384,6 +385,7 @@ def test_the_oracle_knows_every_feature_of_the_catalogue():
             assert set(row) == {feature.name for feature in catalogue(windows, horizon)}
 
 
+@pytest.mark.slow
 def test_trap_partitions_neither_duplicate_nor_lose_rows(spark):
     lines = random_log(Random(5), 40, [TODAY, TOMORROW], (7,), 30)
 

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from lake.store import Lake
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 name: mine
 reader: {format: csv, options: {header: true}}
@@ -220,7 +222,6 @@ def every_week() -> list[tuple[str, date]]:
     return [(str(n), on(n % 7 + 7 * week)) for n in range(40) for week in range(40)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("orders", "says"),
     [

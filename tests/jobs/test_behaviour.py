@@ -139,6 +139,7 @@ customers:
 """
 
 
+@pytest.mark.slow
 def test_customers_in_the_log_are_read_from_it_and_kept_once(shop: Shop) -> None:
     source = validated(Source, [("shop.yml", IN_LOG)])
     lines = ["a,2024-01-01,5,York"] * 3 + ["a,2024-01-02,5,York", "a,2024-01-02,5,Hull"]

@@ -199,6 +199,7 @@ def test_rows_that_are_no_rows_are_passed_over(ingest: Ingest) -> None:
     assert (len(found.kept), len(found.refused)) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "parquet", "delta", "orc", "jdbc", "table"])
 def test_whatever_spark_reads_is_a_log(spark: SparkSession, tmp_path: Path, form: str) -> None:
     columns = "id string, at timestamp, money decimal(9,2), `order` string, n int, less double"

@@ -15,6 +15,8 @@ from conf.errors import ConfigurationError, InputError
 from lake.contracts import CHANGE_FEED, Column, Table
 from lake.store import Lake, dated
 
+pytestmark = pytest.mark.slow
+
 VISITS = Table(
     "visits",
     "One row per visit: it's a test",

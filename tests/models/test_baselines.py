@@ -59,6 +59,7 @@ def test_a_fitted_baseline_is_the_chance_of_an_order_by_the_last_tuning_date(sna
     assert 0 < found["score"].min() < found["score"].max() < 1
 
 
+@pytest.mark.slow
 def test_what_follows_the_tuning_dates_moves_no_score(snapshots):
     score = rankings(_material(snapshots), print)
     later = snapshots.where(snapshots["as_of"] != HELD_OUT).union(
@@ -88,6 +89,7 @@ def test_every_ranking_is_a_double_between_0_and_1(snapshots):
     assert table.max().max() <= 1
 
 
+@pytest.mark.slow
 def test_the_last_window_is_the_one_most_like_the_labels(snapshots):
     frame = snapshots.selectExpr("*", *[f"{d} as orders_{d}d" for d in (0, 20, 60)])
     for horizon, ordered in ((7, 0.25), (30, 0.75), (90, 0.75)):

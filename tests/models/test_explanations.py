@@ -26,6 +26,8 @@ from models.open_form import Explainer, OpenModel, open_model
 from models.opening import opened
 from models.preparation import VECTOR, Inputs, for_trees
 
+pytestmark = pytest.mark.slow
+
 AS_OF = date(2024, 6, 1)
 INPUTS = Inputs(
     ("orders_30d", "gap_mean_days", "revenue_lifetime"),

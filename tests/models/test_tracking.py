@@ -14,6 +14,8 @@ from models.calibration import Platt
 from models.open_form import Input, Line, OpenMember, OpenModel
 from models.tracking import Run, Scorer, Store, rename, track
 
+pytestmark = pytest.mark.slow
+
 MODEL = OpenModel(
     (
         OpenMember(

@@ -23,6 +23,8 @@ from models.preparation import VECTOR, chosen_inputs, for_linear
 from models.training import train
 from models.tuning import refitted, tuned
 
+pytestmark = pytest.mark.slow
+
 DATES = [date(2024, 1, 1) + timedelta(30 * k) for k in range(4)]
 SPLIT = Split(tuple(DATES[:-1]), DATES[-1], 30)
 GRIDS = {

@@ -42,6 +42,7 @@ def _ours(forest) -> Forest:
 
 
 # Stumps; trees whose answers all fit a table; paths of inputs that do; paths that are too long.
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 3, 6, MAX_ANSWERS + 4])
 def test_contributions_are_those_of_shap(rows, depth):
     forest = _fitted(rows, depth)
@@ -114,6 +115,7 @@ def _shapley(tree, row) -> list[float]:
     return list(added / len(orders))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [2, 4, MAX_ANSWERS + 4])
 def test_rows_are_explained_alike_in_any_number(rows, depth):
     ours = _ours(_fitted(rows, depth))

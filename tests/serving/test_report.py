@@ -14,6 +14,8 @@ from models.curves import curve
 from models.metrics import counted, metrics, reliability
 from serving.report import Offer, Training, page
 
+pytestmark = pytest.mark.slow
+
 DAY = dt.date(2024, 6, 1)
 OFFER = Offer(20.0, 1.0)
 VOID = {"meta", "br", "img", "hr", "input", "link"}

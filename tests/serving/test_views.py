@@ -19,6 +19,8 @@ from models.campaigns import in_control
 from models.segments import FIFTHS, RFM, SEGMENTS, Cuts, segments
 from serving.sql_views import CONTROL_SHARE, tables_of, views
 
+pytestmark = pytest.mark.slow
+
 JUNE, JULY = dt.date(2024, 6, 1), dt.date(2024, 7, 1)
 SCHEMA = "views_test"
 WITH_RFM = FEATURES.with_columns(

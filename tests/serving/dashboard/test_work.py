@@ -22,6 +22,7 @@ def test_before_the_first_there_is_none(tmp_path):
     assert work.last(str(tmp_path)) is None
 
 
+@pytest.mark.slow
 def test_commands_run_one_after_the_other_until_one_fails(tmp_path):
     commands = [["models", "--help"], ["no-such-command"], ["features", "--help"]]
     work.start(str(tmp_path), "Three commands", commands)
