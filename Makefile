@@ -38,7 +38,7 @@ TWO := -n 2 --dist loadfile
 test: setup lint  ## Lint, types, layers and all tests
 	$(BIN)/python -m pytest $(TWO)
 
-test-fast: setup  ## The tests that take seconds at most, in two minutes
+test-fast: setup  ## The tests that take seconds at most
 	$(BIN)/python -m pytest $(TWO) -m "not slow and not nightly"
 
 test-nightly: setup  ## What takes long: every kind of model on every real log, a retraining

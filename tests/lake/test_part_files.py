@@ -19,6 +19,8 @@ from lake.contracts import Column, Table
 from lake.store import Lake, Made
 from tests.jobs.commands import BIN, ROOT, Starter
 
+pytestmark = pytest.mark.slow
+
 FIRST = dt.date(2024, 2, 28)
 DAYS = [FIRST + dt.timedelta(n) for n in range(4)]
 VISITS = Table(
@@ -76,7 +78,6 @@ def by_spark(spark: SparkSession, tmp_path: Path) -> Lake:
     return Lake(spark, str(tmp_path / "by spark"))
 
 
-@pytest.mark.slow
 def test_the_table_is_that_which_spark_writes(
     spark: SparkSession, lake: Lake, by_spark: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +94,6 @@ def test_the_table_is_that_which_spark_writes(
     assert counted == (len(rows(lake)), sum(row[2] or 0 for row in rows(lake)))
 
 
-@pytest.mark.slow
 def test_replaced_days_leave_the_others_alone_and_a_repeat_changes_nothing(
     spark: SparkSession, lake: Lake, by_spark: Lake
 ) -> None:
@@ -115,7 +115,6 @@ def test_a_day_without_rows_is_emptied(spark: SparkSession, lake: Lake) -> None:
     assert {row[0] for row in rows(lake)} == set(DAYS[1:])
 
 
-@pytest.mark.slow
 def test_a_new_column_joins_and_old_days_keep_their_rows(spark: SparkSession, lake: Lake) -> None:
     narrow = Table(VISITS.name, "", VISITS.columns[:3], VISITS.partitioned_by)
 
@@ -132,7 +131,6 @@ def test_a_new_column_joins_and_old_days_keep_their_rows(spark: SparkSession, la
     assert comments["minutes"] == "Minutes spent"
 
 
-@pytest.mark.slow
 def test_what_delta_rs_may_not_write_spark_writes(spark: SparkSession, lake: Lake) -> None:
     lake.replace_dates(VISITS, made(spark, DAYS), DAYS)
     name = lake.name("visits")
@@ -143,7 +141,6 @@ def test_what_delta_rs_may_not_write_spark_writes(spark: SparkSession, lake: Lak
     assert min(row[2] for row in rows(lake) if row[2] is not None) >= 7
 
 
-@pytest.mark.slow
 def test_many_writers_of_different_days_all_succeed(spark: SparkSession, lake: Lake) -> None:
     days = [FIRST + dt.timedelta(n) for n in range(12)]
     lake.replace_dates(VISITS, made(spark, []), days)
@@ -185,7 +182,6 @@ lake.replace_dates(VISITS, Made(source, fails_at_first, SCHEMA), DAYS)
 """
 
 
-@pytest.mark.slow
 def test_files_of_an_attempt_that_failed_are_no_part_of_the_table(
     start: Starter, spark: SparkSession, lake: Lake, by_spark: Lake, tmp_path: Path
 ) -> None:

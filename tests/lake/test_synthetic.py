@@ -18,6 +18,8 @@ from pyspark.sql import functions as F
 from benchmarks.ceiling import probability_by_history
 from lake.synthetic import SyntheticShop, _calendar, _histories, synthetic_log, true_probabilities
 
+pytestmark = pytest.mark.slow
+
 SHOP = SyntheticShop(customers=800, days=400, seed=11)
 CROWD = SyntheticShop(customers=9_000, days=450, seed=13)
 MAYFLIES = SyntheticShop(
@@ -79,7 +81,6 @@ def documents(log: list[Row]) -> dict[str, list[Row]]:
     return lines
 
 
-@pytest.mark.slow
 def test_a_log_and_its_truth_depend_on_the_shop_and_not_on_partitions(
     spark: SparkSession,
     monkeypatch: pytest.MonkeyPatch,
@@ -264,7 +265,6 @@ def test_the_truth_is_the_chance_of_silence_over_all_days_of_dropout(
     assert compared > 20
 
 
-@pytest.mark.slow
 def test_the_truth_is_calibrated(spark: SparkSession) -> None:
     """Given the truth, outcomes are independent Bernoulli numbers (over time, martingale
     differences), so the excess of a bin over its sum of p has variance sum of p (1 - p)."""
@@ -284,7 +284,6 @@ def test_the_truth_is_calibrated(spark: SparkSession) -> None:
     assert set(bins) == set(range(9))
 
 
-@pytest.mark.slow
 def test_what_a_history_says_is_the_mean_of_the_truth(spark: SparkSession) -> None:
     """Whatever the histories of some customers are, what is open of their rates averages out."""
     as_of = dt.date(2023, 12, 1)

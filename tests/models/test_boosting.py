@@ -19,6 +19,8 @@ from models.candidates import CANDIDATES, LABEL, WEIGHT
 from models.preparation import VECTOR
 from models.trees import forest
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = ["x", "constant", "y"]
 KINDS = {"lightgbm": LightGbm, "xgboost": XgBoost, "catboost": CatBoost}
 PARAMETERS = {
@@ -77,7 +79,6 @@ def _by_the_package(name, rows):
     return xgboost.train(settings, matrix, 20).predict(matrix)
 
 
-@pytest.mark.slow
 def test_workers_say_what_the_package_says(rows, fitted, name):
     found = _scored(fitted, rows)
     expected = _by_the_package(name, rows)
@@ -91,12 +92,10 @@ def test_workers_say_what_the_package_says(rows, fitted, name):
     assert found["p"].corr(found["x"]) > 0.8
 
 
-@pytest.mark.slow
 def test_the_same_fit_gives_the_same_model(rows, fitted, name):
     assert _scored(_pipeline(name).fit(rows), rows).equals(_scored(fitted, rows))
 
 
-@pytest.mark.slow
 def test_a_saved_model_scores_alike(rows, fitted, tmp_path):
     fitted.write().overwrite().save(str(tmp_path / "model"))
     loaded = PipelineModel.load(str(tmp_path / "model"))
@@ -115,7 +114,6 @@ def test_nobody_to_score(rows, fitted):
     assert _scored(fitted, rows.limit(0)).empty
 
 
-@pytest.mark.slow
 def test_trees_that_do_not_help_the_watched_rows_are_not_grown(rows, name):
     watched = rows.withColumn("watched", F.col("id") % 4 == 0)
     assembler, booster = _pipeline(name).copy({}).getStages()

@@ -20,6 +20,8 @@ from models.newton import (
     ridge_models,
 )
 
+pytestmark = pytest.mark.slow
+
 FOLDS = 3
 
 
@@ -55,7 +57,6 @@ def line_of(model: LogisticRegressionModel) -> list[float]:
     return [*model.coefficients.toArray(), model.intercept]
 
 
-@pytest.mark.slow
 def test_every_point_of_every_fold_is_what_spark_finds(spark):
     rows, line = table(spark), estimator()
     points = grid(line, 0.0003, 0.5)
@@ -69,7 +70,6 @@ def test_every_point_of_every_fold_is_what_spark_finds(spark):
             assert found.getRegParam() == expected.getRegParam()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rows", [600, 3 * SAMPLE])
 def test_the_loss_in_a_fold_is_that_of_sparks_own_evaluator(spark, rows):
     """Of many rows, a sample gives the first line; the loss is that of a step before the end."""
