@@ -302,16 +302,15 @@ class Lake:
         log = self._log(table)
         return self.commits(table, 1)[0].version if log is None else int(log.version())
 
-    def commits(self, table: str, most: int | None = None) -> list[Commit]:
-        """The commits of the table, the newest first: all, or so many. Of one whose log is gone, or
-        says nothing of it, there is no operation.
+    def commits(self, table: str, most: int) -> list[Commit]:
+        """The latest commits of the table, at most so many, the newest first. Of one whose log is
+        gone, or says nothing of it, there is no operation.
         """
         if (log := self._log(table)) is not None:
             told = {int(row["version"]): row for row in log.history(most)}
             versions = range(log.version(), -1, -1)[:most]
             return [_told(version, told.get(version, {})) for version in versions]
-        limit = "" if most is None else f" LIMIT {most}"
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)}{limit}").select(
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT {most}").select(
             *("version", "operation", "operationParameters.predicate", "userMetadata"),
             "operationParameters.properties",
         )
@@ -332,7 +331,8 @@ class Lake:
         """
         if since == until:
             return self.read(table).limit(0)
-        between = [one for one in self.commits(table) if since < one.version <= until]
+        latest = self.commits(table, max(1, self.version(table) - since))
+        between = [one for one in latest if since < one.version <= until]
         if len(between) != until - since or not all(commit.tells_changes for commit in between):
             return None
         reader = self.spark.read.format("delta").options(
