@@ -7,13 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from serving.tables import Tables
 from tests.jobs.commands import BIN, Starter
 from tests.serving.dashboard.lake import write_lake
 
 CHROMIUM = Path("/usr/bin/chromium")
+# Two frames for the opening to begin, then its end.
+_STILL = """async panel => {
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+    await Promise.all(panel.getAnimations({subtree: true}).map(moving => moving.finished));
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +54,14 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
         yield launched
         launched.close()
+
+
+def expand(page: Page, title: str) -> None:
+    """Open an expander and wait until it lies still: a button that moves under the pointer
+    between press and release is not clicked.
+    """
+    page.get_by_text(title).click()
+    page.locator("details").filter(has_text=title).evaluate(_STILL)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from jobs.options import Job
 from tests.conftest import END
-from tests.serving.dashboard.conftest import dashboard
+from tests.serving.dashboard.conftest import dashboard, expand
 
 pytestmark = pytest.mark.nightly
 LONG = 900_000  # milliseconds; two trainings on a machine that does other things too
@@ -39,7 +39,7 @@ def test_orders_are_scored_and_come_back_whole(
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(f"{address}/upload")
         page.get_by_text("Orders: one row each").click(timeout=60_000)
-        page.get_by_text("Template and example files").click()
+        expand(page, "Template and example files")
         with page.expect_download() as download:
             page.get_by_role("button", name="Download the example").click()
         example = tmp_path / "orders.csv"

@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from playwright.sync_api import Browser, Page, expect
 
 from serving.dashboard import work
+from tests.serving.dashboard.conftest import expand
 from tests.serving.dashboard.lake import SENTENCE, VERSION, scores, write
 
 pytestmark = pytest.mark.slow
@@ -183,7 +184,7 @@ def test_an_upload_comes_back_whole(page, address, tmp_path):
 
 def test_an_example_can_be_downloaded_and_uploaded(page, address, tmp_path):
     _open(page, address, "upload")
-    page.get_by_text("Template and example files").click()
+    expand(page, "Template and example files")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the example").click()
     example = tmp_path / "example.csv"
