@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 from lake.contracts import CUSTOMER, Column, Table
 
 Together = Callable[[DataFrame], DataFrame]
+# Of stored customer-days; fewer are not worth a partition.
+PARTITION_BYTES = 2**20
 CUSTOMER_DAYS = Table(
     "customer_days",
     "One row per customer and day with a line in the log; money in whole cents, so sums are exact",
@@ -33,17 +35,22 @@ CUSTOMER_DAYS = Table(
 )
 
 
-def by_customer(rows: DataFrame) -> DataFrame:
+def by_customer(rows: DataFrame, stored_bytes: int | None = None) -> DataFrame:
     """The rows, those of a customer together, in `spark.sql.shuffle.partitions` partitions: every
     later grouping by customer finds its rows there.
 
-    Spark would merge some by their bytes, which say nothing of the dates that will be made of them,
-    and two cores would share three of them.
+    Of rows that take few bytes in their tables they are half as many, or a quarter and so on, down
+    to two, for a partition leaves a file of every as-of date. Spark would merge some by their
+    bytes alone, and two cores would share three of them.
     """
     wanted = rows.sparkSession.conf.get("spark.sql.shuffle.partitions")
     if wanted is None or not wanted.isdecimal():  # Databricks knows `auto`
         return rows.repartition("customer_id")
-    return rows.repartition(int(wanted), "customer_id")
+    partitions = int(wanted)
+    if stored_bytes is not None:
+        while partitions >= 4 and partitions * PARTITION_BYTES > stored_bytes:
+            partitions //= 2
+    return rows.repartition(partitions, "customer_id")
 
 
 def by_range_of_days(rows: DataFrame) -> DataFrame:

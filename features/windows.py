@@ -99,8 +99,11 @@ def made_features(
     event_days: DataFrame | None = None,
     customers: DataFrame | None = None,
     predicted: Predictions | None = None,
+    stored_bytes: int | None = None,
 ) -> Made:
-    """The rows of `customer_features`, to be handed to Spark or written by the workers."""
+    """The rows of `customer_features`, to be handed to Spark or written by the workers, in fewer
+    partitions where the tables that they are made of have few `stored_bytes`.
+    """
     features = [
         feature
         for feature in catalogue(
@@ -118,7 +121,8 @@ def made_features(
     # Of the rows of one customer and day, those of customers have an order, by their moment.
     within_day = [] if customers is None else ["valid_from", *ATTRIBUTES]
     needed = known.select(*dict.fromkeys([*folded.reads(), *within_day]))
-    in_order = by_customer(needed).sortWithinPartitions("customer_id", "day", *within_day)
+    together = by_customer(needed, stored_bytes)
+    in_order = together.sortWithinPartitions("customer_id", "day", *within_day)
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
     return Made(in_order.select(*folded.reads()), folded.__call__, schema)
 

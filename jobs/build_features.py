@@ -32,6 +32,8 @@ from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span,
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
 from lake.store import Made, dated
 
+# What the fold reads.
+AGGREGATES = ("customer_days", "event_days", "customers")
 # Of a customer-day in the exchange, compressed, with all features, on the log of `make demo`.
 BYTES_PER_DAY = 58
 
@@ -220,6 +222,7 @@ def _made(
         event_days=known.event_days,
         customers=known.customers,
         predicted=fitted,
+        stored_bytes=sum(job.lake.size(name)[1] for name in AGGREGATES if job.lake.exists(name)),
     )
 
 

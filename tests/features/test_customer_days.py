@@ -7,7 +7,14 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from features.customer_days import CUSTOMER_DAYS, by_day, by_range_of_days, customer_days
+from features.customer_days import (
+    CUSTOMER_DAYS,
+    PARTITION_BYTES,
+    by_customer,
+    by_day,
+    by_range_of_days,
+    customer_days,
+)
 from tests.features.oracle import line, transactions
 from tests.features.test_windows import configured, exchanges_of
 
@@ -172,6 +179,17 @@ def test_a_category_counts_once_per_order_in_it(spark):
     )
     assert found["a", DAY]["categories"] == ["pot", "tea", "tea"]
     assert found["a", DAY]["payment_methods"] == ["card", "card"]
+
+
+@pytest.mark.parametrize(
+    ("stored_bytes", "partitions"),
+    [(None, 8), (8 * PARTITION_BYTES, 8), (8 * PARTITION_BYTES - 1, 4), (0, 2)],
+)
+def test_few_rows_are_in_few_partitions(spark, stored_bytes, partitions):
+    rows = spark.range(100).withColumnRenamed("id", "customer_id")
+    with configured(spark, {"spark.sql.shuffle.partitions": "8"}):
+        together = by_customer(rows, stored_bytes)
+        assert together.rdd.getNumPartitions() == partitions
 
 
 @pytest.mark.slow
