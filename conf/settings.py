@@ -1,6 +1,7 @@
 """The settings of every step: `base.yml`, then `ENV.yml`, then `--set section.key=value`."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,13 @@ def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
     if not days or list(days) != sorted(set(days)) or days[0] < 1:
         raise ValueError("give different whole days of at least 1, in ascending order")
     return days
+
+
+def _windows(windows: tuple[str, ...]) -> tuple[str, ...]:
+    wrong = [window for window in windows if not re.fullmatch("[1-9][0-9]{0,4}d|lifetime", window)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no window: give days, such as 30d, or lifetime")
+    return _different(windows)
 
 
 def _different(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -77,9 +85,7 @@ class CustomFeature(Strict):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     description: str = Field(min_length=1)
     sql: str = Field(min_length=1)
-    windows: tuple[Annotated[str, Field(pattern="^([1-9][0-9]*d|lifetime)$")], ...] = Field(
-        min_length=1
-    )
+    windows: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_windows)]
 
 
 class FeatureSettings(Strict):
@@ -250,11 +256,13 @@ class Settings(Strict):
 
 
 def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings:
-    """The settings of an environment: a shipped name such as `local`, or a path to a YAML file.
+    """The settings of an environment: a shipped name such as `local`, a path to a YAML file, or
+    several with commas between them, of which later ones win.
 
     Raises ConfigurationError naming what is wrong.
     """
-    layers = [find("base")] if env == "base" else [find("base"), find(env)]
+    named = [name.strip() for name in env.split(",")]
+    layers = [find("base"), *[find(name) for name in named if name != "base"]]
     return validated(Settings, layers, overrides)
 
 

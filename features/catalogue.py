@@ -92,7 +92,8 @@ WINDOWED = (
         "weekend_lift_{w}",
         "double",
         "How many times as often as by chance orders {period} were placed on a weekend "
-        "(weekend_share over the share of weekend days); null without an order or a weekend day",
+        "(weekend_share over the share of weekend days, lifetime: since the customer's first "
+        "order); null without an order or a weekend day",
         "weekend_orders_{w} * days_{w} / (orders_{w} * weekend_days_{w})",
     ),
     Feature(
@@ -105,7 +106,8 @@ WINDOWED = (
         "holiday_lift_{w}",
         "double",
         "How many times as often as by chance orders {period} were placed on a public holiday "
-        "(holiday_share over the share of holidays); null without an order or a holiday",
+        "(holiday_share over the share of holidays, lifetime: since the customer's first order); "
+        "null without an order or a holiday",
         "holiday_orders_{w} * days_{w} / (orders_{w} * holiday_days_{w})",
     ),
     Feature(

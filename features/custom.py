@@ -4,10 +4,10 @@ Unlike the catalogue's, they are made from `transactions` line by line, and need
 their own: each line goes to every as-of date and window that it lies in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -69,8 +69,38 @@ def custom_features(
     )
 
 
+def check_values(
+    transactions: DataFrame, as_ofs: Sequence[date], defined: Sequence[CustomFeature]
+) -> None:
+    """Raises ConfigurationError, with the feature's name and what Spark says, for the first
+    definition whose values cannot be computed, such as for a division by zero.
+    """
+    for feature in defined:
+        values = custom_features(transactions, as_ofs, [feature])
+        try:
+            values.write.format("noop").mode("overwrite").save()
+        except PySparkException as problem:
+            raise ConfigurationError(
+                f"features.custom, {feature.name}: {feature.sql!r} cannot be computed: "
+                f"{without_codes(str(problem))}"
+            ) from None
+
+
+def check_types(columns: Sequence[Column], stored: Mapping[str, str]) -> None:
+    """Raises ConfigurationError for a column that the table has with another type (name to type),
+    left there by an earlier definition.
+    """
+    for column in columns:
+        before = stored.get(column.name, column.type)
+        if before != column.type:
+            raise ConfigurationError(
+                f"features.custom: {column.name} is a {column.type} now, and the table features "
+                f"has it as a {before} of an earlier definition: choose another name"
+            )
+
+
 def _value(feature: CustomFeature) -> SparkColumn:
-    return F.expr(f"({feature.sql})")
+    return F.expr(f"({feature.sql}\n)")  # the SQL may end in a comment
 
 
 def _type(transactions: DataFrame, feature: CustomFeature) -> str:

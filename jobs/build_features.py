@@ -8,16 +8,19 @@ from hashlib import sha256
 from typing import Annotated
 
 import typer
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from features.catalogue import Feature, catalogue
-from features.custom import custom_columns, custom_features
+from features.custom import check_types, check_values, custom_columns, custom_features
 from features.customer_base import CUSTOMER_BASE, fitted_customer_base, predictions
 from features.event_days import Vocabulary
 from features.increments import (
     ORDERS,
+    Derived,
+    Due,
     customers_due,
     due,
     of_events,
@@ -32,10 +35,10 @@ from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span,
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
 from lake.store import Made, dated
 
-# What the fold reads.
-AGGREGATES = ("customer_days", "event_days", "customers")
 # Of a customer-day in the exchange, compressed, with all features, on the log of `make demo`.
 BYTES_PER_DAY = 58
+# Of one in customer_days, and of a feature of a snapshot in features, compressed.
+STORED_BYTES_PER_DAY, BYTES_PER_VALUE = 40, 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ class Built:
     dates: list[date]
     features: int
     made: list[date]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What has changed since the daily aggregates and the features were made."""
+
+    of_logs: list[tuple[Derived, Due]]
+    customers: Due | None
+
+    def first(self, span: LogSpan) -> date | None:
+        """The day after which no date has features that are up to date; None: all have."""
+        works = [days for _, days in self.of_logs] + ([self.customers] if self.customers else [])
+        firsts = [work.first(otherwise=span.first) for work in works]
+        return min((day for day in firsts if day is not None), default=None)
 
 
 def dates_to_train(job: Job, span: LogSpan) -> list[date]:
@@ -126,6 +143,16 @@ def _follow_logs(job: Job, span: LogSpan) -> None:
 
     Raises InputError where the days of two logs do not begin together.
     """
+    work = _work(job, span)
+    _forget_dates_after(job, work.first(span))
+    for derived, days in work.of_logs:
+        update_customer_days(job.lake, days, span.as_of, derived)
+    if work.customers:
+        remember_customers(job.lake, work.customers)
+
+
+def _work(job: Job, span: LogSpan) -> _Work:
+    """Raises InputError where the days of two logs do not begin together."""
     for other in ("events", "customers"):
         if job.lake.exists(other) and clock(job, other) != clock(job):
             raise InputError(
@@ -133,14 +160,11 @@ def _follow_logs(job: Job, span: LogSpan) -> None:
                 "transactions: ingest both with the same source file"
             )
     counted = counted_events(job)
-    for derived in [ORDERS, *([of_events(counted)] if counted else [])]:
-        work = due(job.lake, span.first, span.as_of, derived)
-        _forget_dates_after(job, work.first(otherwise=span.first))
-        update_customer_days(job.lake, work, span.as_of, derived)
-    if job.lake.exists("customers"):
-        work = customers_due(job.lake)
-        _forget_dates_after(job, work.first(otherwise=span.first))
-        remember_customers(job.lake, work)
+    logs = [ORDERS, *([of_events(counted)] if counted else [])]
+    return _Work(
+        [(derived, due(job.lake, span.first, span.as_of, derived)) for derived in logs],
+        customers_due(job.lake) if job.lake.exists("customers") else None,
+    )
 
 
 def _build(
@@ -152,7 +176,11 @@ def _build(
     table = FEATURES.with_columns(columns)
     if job.settings.features.custom:
         frame = features_at(job, span, known, dates)
-        job.lake.replace(table, frame, dated("as_of", dates))
+        try:
+            job.lake.replace(table, frame, dated("as_of", dates))
+        except PySparkException:
+            check_values(known.lines, dates, job.settings.features.custom)
+            raise
     else:
         job.lake.replace_dates(table, _made(job, span, known, dates, base), dates)
     job.lake.set_properties("features", made_with(job))
@@ -222,8 +250,14 @@ def _made(
         event_days=known.event_days,
         customers=known.customers,
         predicted=fitted,
-        stored_bytes=sum(job.lake.size(name)[1] for name in AGGREGATES if job.lake.exists(name)),
+        stored_bytes=_stored_bytes(job),
     )
+
+
+def _stored_bytes(job: Job) -> int:
+    """Of the tables that the fold reads, as far as there are any."""
+    read = ("customer_days", "event_days", "customers")
+    return sum(job.lake.size(name)[1] for name in read if job.lake.exists(name))
 
 
 def _snapshots(job: Job, span: LogSpan, dates: Sequence[date]) -> Snapshots:
@@ -259,7 +293,11 @@ def feature_columns(job: Job) -> list[Column]:
     if not wanted.custom:
         return known
     transactions = job.lake.read("transactions")
-    return [*known, *custom_columns(transactions, wanted.custom, [c.name for c in known])]
+    own = custom_columns(transactions, wanted.custom, [c.name for c in known])
+    if job.lake.exists("features"):
+        schema = job.lake.read("features").schema
+        check_types(own, {field.name: field.dataType.simpleString() for field in schema})
+    return [*known, *own]
 
 
 def _forget_dates_after(job: Job, day: date | None) -> None:
@@ -313,9 +351,16 @@ def show_built(built: Built) -> None:
     )
 
 
-def show_plan(job: Job, span: LogSpan, dates: list[date]) -> None:
-    """What would be built, from one pass over two columns of `transactions`; nothing is written."""
-    windows = job.settings.features.windows
+def plan_of(
+    job: Job, span: LogSpan, dates: Sequence[date], *, again: bool = False
+) -> list[tuple[str, object]]:
+    """What `build_features` would do, each fact with its name, from one pass over two columns of
+    `transactions`; nothing is written.
+    """
+    changes = _work(job, span)
+    since = changes.first(span)
+    known = set() if again else {d for d in _there(job) if since is None or d <= since}
+    missing = [d for d in dates if d not in known]
     bought = F.when(F.col("kind") == "purchase", F.col("customer_id"))
     before = [
         F.approx_count_distinct(F.when(F.col("ordered_on") < F.lit(d), bought)).alias(str(d))
@@ -327,21 +372,32 @@ def show_plan(job: Job, span: LogSpan, dates: list[date]) -> None:
         .agg(F.count(F.lit(1)).alias("lines"), F.approx_count_distinct(day).alias("days"), *before)
         .collect()[0]
     )
-    there = _there(job)
-    chunks = -(-len(dates) // job.settings.features.dates_per_chunk)
-    facts = [
+    snapshots = sum(counted[str(d)] for d in missing)
+    columns, own = feature_columns(job), job.settings.features.custom
+    windows = job.settings.features.windows
+    stored = _stored_bytes(job) or counted["days"] * STORED_BYTES_PER_DAY
+    days = next(work.days for log, work in changes.of_logs if log is ORDERS)
+    own_exchange = [("another, for features of your own", "the lines, once for each window")]
+    return [
         ("lines of the log before as_of", counted["lines"]),
         ("customer-days, about", counted["days"]),
+        ("of these, days to make again first", "all" if days is None else len(days)),
         ("as-of dates", f"{len(dates)}: {dates[0]} .. {dates[-1]}"),
-        ("of these, there already", sum(d in there for d in dates)),
-        ("windows", ", ".join([*[f"{days} d" for days in windows], "lifetime"])),
-        ("features", len(feature_columns(job))),
-        ("snapshots to come, about", sum(counted[str(d)] for d in dates if d not in there)),
-        ("passes over customer_days", chunks),
-        ("one exchange a pass, about", f"{counted['days'] * BYTES_PER_DAY / 2**20:,.0f} MiB"),
+        ("of these, there already", len(dates) - len(missing)),
+        ("windows", ", ".join([*[f"{length} d" for length in windows], "lifetime"])),
+        ("features", len(columns)),
+        ("snapshots to come, about", snapshots),
+        ("passes over customer_days", -(-len(missing) // job.settings.features.dates_per_chunk)),
+        ("read a pass, about", _mib(stored)),
+        ("one exchange a pass, about", _mib(counted["days"] * BYTES_PER_DAY)),
+        *(own_exchange if own else []),
+        ("written, about", _mib(snapshots * len(columns) * BYTES_PER_VALUE)),
         ("plan", "each customer's days together, numpy fold of all dates (features/fold.py)"),
     ]
-    show("Plan", ["", "figure"], facts)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
 
 
 @handled
@@ -381,7 +437,8 @@ def main(
     span = log_span(job, as_of)
     dates = _filled(span, first, last, step_days)
     if plan:
-        show_plan(job, span, dates or [*dates_to_train(job, span), span.as_of])
+        wanted = dates or [*dates_to_train(job, span), span.as_of]
+        show("Plan", ["", "figure"], plan_of(job, span, wanted, again=again))
         return
     with step(f"Build features as of {span.as_of}"):
         built = build_features(job, span, dates, again=again)

@@ -75,15 +75,15 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
     with business_session(job.spark, source.time_zone):
         rows = read_log(job.spark, source, path, table)
         files = files_of(job, given)
+        if files is not None and files.known:
+            _say_what_is_new(files)
         if files is None or files.whole:
             remember(job, given, files.unfinished if files else [])
             _take(job, given, rows, None)
-        else:
-            _say_what_is_new(files)
-            if files.fresh or files.gone:
-                remember(job, given, files.unfinished)
-                fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
-                _take(job, given, fresh, among("file", files.fresh | files.gone))
+        elif files.fresh or files.gone:
+            remember(job, given, files.unfinished)
+            fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
+            _take(job, given, fresh, among("file", files.fresh | files.gone))
         if files is not None:
             remember(job, given, list(files.now.values()))
     job.lake.set_properties(
@@ -127,9 +127,13 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
 def _say_what_is_new(files: Files) -> None:
     there = len(files.now) - len(files.fresh)
     say(
-        f"{len(files.fresh):,} files are new or changed, {len(files.gone):,} are gone, "
-        f"{there:,} are there already"
+        f"{len(files.fresh - files.early):,} files are new or changed, {len(files.gone):,} are "
+        f"gone, {there:,} are there already"
     )
+    if files.early:
+        say(f"{len(files.early):,} have lines dated after today: looked at again")
+    if files.gone:
+        say("the lines of files that are gone go too (ingest.gone_files: keep lets them stay)")
 
 
 def show_ingested(job: Job, given: Input, result: Ingested) -> None:
@@ -172,16 +176,25 @@ def check(job: Job, given: Input) -> None:
 
 
 def _check_share(job: Job, given: Input, total: int, refused: int, where: str | None) -> None:
+    """Raises InputError where too many rows of the input are refused, those included that are there
+    already and stay.
+    """
+    most = job.settings.ingest.max_refused_share
     if total == 0 and where is not None:
         return
     if total == 0:
         raise InputError(f"{given.path}: no rows after the header")
+    if refused > most * total and where is not None:
+        others = f"NOT ({where})"
+        stay = quarantined(job, given).where(others).count()
+        total += stay + job.lake.read(given.table.name).where(others).count()
+        refused += stay
     share = refused / total
-    if share > job.settings.ingest.max_refused_share or (refused == total and where is None):
+    if share > most or (refused == total and where is None):
         _show_reasons(quarantined(job, given).where(where or "true"), "Quarantined, by reason")
         raise InputError(
             f"{given.path}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more "
-            f"than ingest.max_refused_share = {job.settings.ingest.max_refused_share:g} allows; "
+            f"than ingest.max_refused_share = {most:g} allows; "
             f"the table quarantine in {job.lake.location} holds them, {given.table.name} is as it "
             f"was. Is the source {given.source.name} the right one for this log?"
         )

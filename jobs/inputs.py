@@ -39,13 +39,15 @@ class Input:
 class Files:
     """The files of an input: what they are now, and what of them is still to be done.
 
-    `fresh` are new, changed, or read otherwise than the source file asks now; `gone` were
-    taken and are no longer there. `whole`: nothing of the tables can stay.
+    `fresh` are new, changed, or read otherwise than the source file asks now; of them, `early` are
+    as they were, but have lines dated after the day on which they were read. `gone` were taken and
+    are no longer there. `whole`: nothing of the tables can stay.
     """
 
     known: dict[str, Row]
     now: dict[str, Row]
     fresh: set[str]
+    early: set[str]
     gone: set[str]
     whole: bool
 
@@ -98,18 +100,22 @@ def files_of(job: Job, given: Input) -> Files | None:
     if job.lake.exists("ingested_files") and job.lake.exists(given.table.name):
         taken = job.lake.read("ingested_files").where(given.own).select(*columns).collect()
         known = {row["file"]: row for row in taken}
-    # What was dated after today may not be any more.
-    early = F.exists("reasons", lambda reason: reason.endswith(AFTER_THE_END))
-    too_early = (
-        {r["file"] for r in quarantined(job, given).where(early).collect()} if known else set()
-    )
-    fresh = {file for file, row in now.items() if known.get(file) != row or file in too_early}
+    changed = {file for file, row in now.items() if known.get(file) != row}
+    early = _too_early(job, given) & (set(now) - changed) if known else set()
+    fresh = changed | early
     gone = set(known) - set(now)
     if limits.gone_files == "keep":
         now, gone = {**known, **now}, set()
     # To know which of the same two lines repeats the other takes all of them.
     compared = mapping.exact_duplicates == "refuse" and bool(fresh | gone)
-    return Files(known, now, fresh, gone, compared or set(known) <= fresh | gone)
+    return Files(known, now, fresh, early, gone, compared or set(known) <= fresh | gone)
+
+
+def _too_early(job: Job, given: Input) -> set[str]:
+    """The files with a line that was refused for its date, and may not be any more."""
+    late = F.exists("reasons", lambda reason: reason.endswith(AFTER_THE_END))
+    rows = quarantined(job, given).where(late).select("file").distinct().collect()
+    return {row["file"] for row in rows}
 
 
 def remember(job: Job, given: Input, files: list[Row]) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from conf.errors import InputError
 from jobs.console import handled, show, step
 from jobs.options import Env, Job, LakeDir, Set, open_job
 from lake.store import TABLES
@@ -14,7 +15,8 @@ HOURS_OF_DAY = 24
 def maintain(job: Job, keep_days: int) -> list[tuple[str, int, int, str]]:
     """Compact every table and remove the files that only versions older than `keep_days` need.
 
-    Gives for each table its name, its files before and after, and its size.
+    Gives for each table its name, its files before and after, and its size. Raises InputError
+    where there is no table.
     """
     rows = []
     for table in TABLES:
@@ -25,6 +27,8 @@ def maintain(job: Job, keep_days: int) -> list[tuple[str, int, int, str]]:
         job.lake.vacuum(table, keep_days * HOURS_OF_DAY)
         after, size = job.lake.size(table)
         rows.append((table, before, after, f"{size / 2**20:,.1f} MiB"))
+    if not rows:
+        raise InputError(f"no tables in {job.lake.location}: --lake says where they are")
     return rows
 
 

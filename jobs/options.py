@@ -18,7 +18,11 @@ from jobs.session import spark_session
 from lake.store import Lake
 
 Env = Annotated[
-    str, typer.Option(help="Environment: local, demo, databricks, connect, or a YAML file.")
+    str,
+    typer.Option(
+        help="Environment: local, demo, databricks, connect, a YAML file, or several: "
+        "local,FILE lays the file over local."
+    ),
 ]
 Set = Annotated[
     list[str] | None,

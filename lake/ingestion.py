@@ -30,6 +30,7 @@ _CHOOSE_FILES = ("recursivefilelookup", "pathglobfilter", "modifiedbefore", "mod
 _ALWAYS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "columnPruning": "false"}
 # What Spark would also take for a timestamp: a year alone, and a time alone, as one of today.
 _STARTS_WITH_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}"
+_A_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}\s*$"
 # What the decoder leaves of bytes that are not UTF-8: two customers could become one.
 _UNDECODED = "\ufffd"
 
@@ -151,7 +152,7 @@ def mapped(
     types = {field.name: field.dataType for field in parsed.schema.fields}
     moments = {name: _timestamp(name, types[name]) for name in rules.days}
     raw = {f"_raw_{name}": F.col(name).cast("string") for name in rules.days}
-    days = {day: _day(name, source.day_starts_at) for name, day in rules.days.items()}
+    days = {day: _business_day(name, day, source.day_starts_at) for name, day in rules.days.items()}
     typed = rules.typed(parsed.withColumns({**moments, **raw}).withColumns(days), mapping)
     duplicate = _is_repeat() if mapping.exact_duplicates == "refuse" else F.lit(False)
     checks = [
@@ -183,6 +184,16 @@ def _timestamp(name: str, found: DataType) -> Column:
     if isinstance(found, StringType):
         moment = F.when(moment.rlike(_STARTS_WITH_DAY), moment)
     return moment.try_cast("timestamp")
+
+
+def _business_day(moment: str, day: str, starts_at: str) -> Column:
+    """The business day of a moment. A column that is itself a day may be written without a time:
+    it is then the day that it names, whenever days begin.
+    """
+    if moment != day:
+        return _day(moment, starts_at)
+    named = F.col(f"_raw_{moment}").rlike(_A_DAY)
+    return F.when(named, F.to_date(moment)).otherwise(_day(moment, starts_at))
 
 
 def _day(moment: str, starts_at: str) -> Column:

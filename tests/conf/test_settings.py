@@ -35,6 +35,15 @@ def test_later_layers_win_and_leave_the_rest(written) -> None:
     assert mine.training == base.training
 
 
+def test_a_file_may_lie_over_a_shipped_environment(written) -> None:
+    local, mine = load_settings("local"), written("snapshots: {count: 4}\n")
+    both = load_settings(f"local, {mine}")
+    assert both.snapshots.count == 4
+    assert both.spark == local.spark
+    assert both.training == local.training
+    assert load_settings(f"{mine},base") == load_settings(mine)
+
+
 def test_an_empty_environment_is_the_base(written) -> None:
     assert load_settings(written("")) == load_settings("base")
 

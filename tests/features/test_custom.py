@@ -7,7 +7,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.errors import ConfigurationError
 from conf.settings import CustomFeature, load_settings
-from features.custom import custom_columns, custom_features
+from features.custom import check_types, check_values, custom_columns, custom_features
+from lake.contracts import Column
 
 AS_OF = date(2024, 3, 1)
 TEA = CustomFeature(
@@ -86,12 +87,41 @@ def test_a_mistake_is_told_with_the_name_of_the_feature(lines, sql: str, says: s
     assert says in str(told.value)
 
 
+def test_sql_may_end_in_a_comment(lines) -> None:
+    noted = TEA.model_copy(update={"sql": "count(1) -- of whatever kind"})
+    assert [column.type for column in custom_columns(lines, [noted], [])] == ["double"] * 3
+
+
+def test_what_fails_while_it_is_computed_is_told_with_the_name_of_the_feature(lines) -> None:
+    wrong = DEAREST.model_copy(update={"name": "share", "sql": "sum(amount) / 0"})
+    check_values(lines, [AS_OF], [TEA, DEAREST])
+    with pytest.raises(ConfigurationError, match=r"share: 'sum\(amount\) / 0' cannot be .*zero"):
+        check_values(lines, [AS_OF], [TEA, wrong])
+
+
+def test_another_type_than_the_table_has_is_refused() -> None:
+    column = Column("dearest_30d", "double", "")
+    check_types([column], {"dearest_30d": "double", "other": "string"})
+    with pytest.raises(ConfigurationError, match=r"dearest_30d is a double now, .* as a string"):
+        check_types([column], {"dearest_30d": "string"})
+
+
 def test_a_name_that_exists_is_refused(lines) -> None:
     with pytest.raises(ConfigurationError, match="tea_orders_30d exists already"):
         custom_columns(lines, [TEA], ["tea_orders_30d"])
 
 
-def test_a_window_is_written_as_in_the_names_of_columns() -> None:
-    wrong = "features.custom=[{name: a, description: b, sql: count(1), windows: [thirty]}]"
-    with pytest.raises(ConfigurationError, match=r"features\.custom\.0\.windows\.0"):
+@pytest.mark.parametrize(
+    ("windows", "says"),
+    [
+        ("thirty", "'thirty' is no window: give days, such as 30d, or lifetime"),
+        ("30d, 1000000d", "'1000000d' is no window"),
+        ("30d, 30d", "give each word once"),
+        ("", "at least 1 item"),
+    ],
+)
+def test_a_window_is_written_as_in_the_names_of_columns(windows: str, says: str) -> None:
+    wrong = f"features.custom=[{{name: a, description: b, sql: count(1), windows: [{windows}]}}]"
+    with pytest.raises(ConfigurationError, match=r"features\.custom\.0\.windows") as told:
         load_settings("local", [wrong])
+    assert says in str(told.value)

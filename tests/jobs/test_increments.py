@@ -121,6 +121,45 @@ def test_files_that_were_archived_may_stay(job, files, tmp_path) -> None:
     assert keeping.lake.read("transactions").count() == 2
 
 
+def test_the_refused_are_a_share_of_the_whole_input_and_not_of_its_new_files(
+    job, files, tmp_path
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    quarter = job("quarter", "ingest.max_refused_share=0.25")
+    write(log, "1.csv", [line(1, day, 500) for day in range(6)])
+    up_to_date(quarter, files(), log)
+    write(log, "2.csv", ["c4,never,1,1\n", "c5,never,1,1\n"])
+    up_to_date(quarter, files(), log)
+    same(quarter, up_to_date(job("fresh", "ingest.max_refused_share=0.25"), files(), log), *ALL)
+    write(log, "3.csv", [line(2, 1, 500), "c6,never,1,1\n"])
+    with pytest.raises(InputError, match=r"3 of 10 rows \(30%\) break the contract"):
+        ingest(quarter, files(), str(log))
+    assert quarter.lake.read("transactions").count() == 6
+
+
+def test_it_is_told_that_lines_go_and_that_files_are_looked_at_again(
+    job, files, tmp_path, capsys
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    told = job("told")
+    write(log, "1.csv", [line(1, 0, 500), "c1,2999-01-01,1,1\n"])
+    write(log, "2.csv", [line(1, 1, 500)])
+    up_to_date(told, files(), log)
+    up_to_date(told, files(), log)
+    said = capsys.readouterr().out
+    assert "0 files are new or changed, 0 are gone, 1 are there already" in said
+    assert "1 have lines dated after today" in said
+    for name in ("1.csv", "2.csv"):
+        (log / name).unlink()
+    write(log, "3.csv", [line(1, 2, 500)])
+    up_to_date(told, files(), log)
+    said = capsys.readouterr().out
+    assert "1 files are new or changed, 2 are gone, 0 are there already" in said
+    assert "ingest.gone_files: keep lets them stay" in said
+
+
 def test_another_source_file_reads_every_file_again(job, files, tmp_path) -> None:
     log = tmp_path / "log"
     log.mkdir()
@@ -180,6 +219,33 @@ def test_features_are_made_again_only_where_the_log_has_changed(job, files, tmp_
     same(growing, fresh, *ALL, "features", "labels")
     span = log_span(growing, None)
     assert build_features(growing, span, days, again=True).made == days
+
+
+def test_the_plan_is_what_is_then_done(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(c, d, 500 + c) for c in range(5) for d in range(0, 60, 7 + c)])
+    growing, source = job("growing", "features.dates_per_chunk=2"), files()
+    days = [START + timedelta(day) for day in (20, 30, 40)]
+
+    def planned(*, again: bool = False) -> tuple[object, ...]:
+        plan = dict(building.plan_of(growing, log_span(growing, None), days, again=again))
+        return (
+            plan["of these, days to make again first"],
+            plan["of these, there already"],
+            plan["snapshots to come, about"],
+            plan["passes over customer_days"],
+        )
+
+    ingest(growing, source, str(log))
+    assert planned() == ("all", 0, 15, 2)
+    assert build_features(growing, log_span(growing, None), days).made == days
+    assert planned() == (0, 3, 0, 0)
+    assert planned(again=True) == (0, 0, 15, 2)
+    write(log, "2.csv", [line(1, 30, 999)])  # late: it changes what is seen after day 30
+    ingest(growing, source, str(log))
+    assert planned() == (1, 2, 5, 1)
+    assert build_features(growing, log_span(growing, None), days).made == days[2:]
 
 
 def test_features_of_another_release_are_made_again(job, files, tmp_path, monkeypatch) -> None:

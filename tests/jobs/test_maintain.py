@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from conf.errors import InputError
 from conf.settings import load_settings
 from jobs.maintain import maintain
 from jobs.options import Job
@@ -34,3 +35,8 @@ def test_a_table_written_file_by_file_stays_in_few_files(
     assert (table, before, after) == ("transactions", files, 1)
     assert comparable(lake.read("transactions")) == rows
     assert len(rows) == written
+
+
+def test_where_there_is_no_table_it_is_told(lake: Lake) -> None:
+    with pytest.raises(InputError, match=r"no tables in .*--lake"):
+        maintain(Job(lake.spark, lake, load_settings("local")), keep_days=7)

@@ -165,3 +165,18 @@ def test_days_begin_at_the_time_that_the_source_says(ingest: Ingest) -> None:
     assert [row.happened_on.isoformat() for row in rows] == [
         *("2024-02-28", "2024-02-29", "2023-12-31", "2024-03-10", "2024-03-09", "2024-11-02"),
     ]
+
+
+def test_a_sign_up_without_a_time_is_on_the_day_that_it_names(ingest: Ingest) -> None:
+    source = SOURCE.replace("currency", 'day_starts_at: "14:00"\ncurrency')
+    (ann, bob, eve), _ = ingest(
+        CUSTOMERS,
+        "ann,2020-01-01,,1980,f,2024-03-31",
+        "bob,2020-01-01,,1980,f,2024-03-31 13:59:59",
+        "eve,2020-01-01,,1980,f,2024-03-31 14:00:00",
+        source=source,
+    )
+    assert ann.signed_up_on == eve.signed_up_on == dt.date(2024, 3, 31)
+    assert bob.signed_up_on == dt.date(2024, 3, 30)
+    # A moment is one: midnight of the first of January lies in the day before.
+    assert ann.valid_from_day == dt.date(2019, 12, 31)
