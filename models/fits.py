@@ -6,6 +6,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -82,6 +84,7 @@ class Watched(Estimator[Any]):
         self._fold = self._done = self._kept = self._running = 0
         self._started = self._said = time.monotonic()
         self._idle = threading.Condition()
+        self._failed = False
 
     def fit(self, dataset: DataFrame, params: Any = None) -> Any:
         """The model of all folds."""
@@ -118,20 +121,33 @@ class Watched(Estimator[Any]):
             with self._idle:
                 self._done, self._kept = self._done + 1, self._kept + 1
             return kept
-        self._begin(always)
-        try:
+        with self._one(always):
             started = time.monotonic()
             fitted: Model = self.estimator.fit(dataset, point)
             if shelf:
                 shelf.save(name, fitted, time.monotonic() - started)
+            self._tell(what)
+        return fitted
+
+    @contextmanager
+    def _one(self, always: bool) -> Iterator[None]:
+        """While a fit runs. Once one has failed, or its report has been interrupted, none begins:
+        CrossValidator's threads would go on with the next ones.
+        """
+        self._begin(always)
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             self._end()
-        self._tell(what)
-        return fitted
 
     def _begin(self, always: bool) -> None:
         """Raises OutOfTimeError, but not before the fits that have begun are done."""
         with self._idle:
+            if self._failed:
+                raise CancelledError("another fit has failed")
             try:
                 if not always:
                     self.terms.check_time(f"after {self._done} of {self._fits} fits")
