@@ -30,7 +30,7 @@ from features.increments import (
 from features.labels import labels, labels_in_hours, matured
 from features.snapshots import training_dates
 from features.windows import Snapshots, made_features
-from jobs.console import handled, say, show, step
+from jobs.console import handled, mebibytes, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job, show_next
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
 from lake.store import Made, dated
@@ -388,16 +388,12 @@ def plan_of(
         ("features", len(columns)),
         ("snapshots to come, about", snapshots),
         ("passes over customer_days", -(-len(missing) // job.settings.features.dates_per_chunk)),
-        ("read a pass, about", _mib(stored)),
-        ("one exchange a pass, about", _mib(counted["days"] * BYTES_PER_DAY)),
+        ("read a pass, about", mebibytes(stored)),
+        ("one exchange a pass, about", mebibytes(counted["days"] * BYTES_PER_DAY)),
         *(own_exchange if own else []),
-        ("written, about", _mib(snapshots * len(columns) * BYTES_PER_VALUE)),
+        ("written, about", mebibytes(snapshots * len(columns) * BYTES_PER_VALUE)),
         ("plan", "each customer's days together, numpy fold of all dates (features/fold.py)"),
     ]
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
 
 
 @handled

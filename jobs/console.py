@@ -123,6 +123,11 @@ def bar(value: float, most: float, width: int = 24) -> str:
     return "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
 
 
+def mebibytes(size: float) -> str:
+    """A number of bytes, for people to read."""
+    return f"{size / 2**20:,.1f} MiB"
+
+
 def _text(cell: Any) -> str:
     if isinstance(cell, float):
         return "-" if math.isnan(cell) else f"{cell:.4f}"

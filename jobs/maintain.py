@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from conf.errors import InputError
-from jobs.console import handled, show, step
+from jobs.console import handled, mebibytes, show, step
 from jobs.options import Env, Job, LakeDir, Set, open_job
 from lake.store import TABLES
 
@@ -26,7 +26,7 @@ def maintain(job: Job, keep_days: int) -> list[tuple[str, int, int, str]]:
         job.lake.compact(table)
         job.lake.vacuum(table, keep_days * HOURS_OF_DAY)
         after, size = job.lake.size(table)
-        rows.append((table, before, after, f"{size / 2**20:,.1f} MiB"))
+        rows.append((table, before, after, mebibytes(size)))
     if not rows:
         raise InputError(f"no tables in {job.lake.location}: --lake says where they are")
     return rows

@@ -30,7 +30,7 @@ _CHOOSE_FILES = ("recursivefilelookup", "pathglobfilter", "modifiedbefore", "mod
 _ALWAYS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "columnPruning": "false"}
 # What Spark would also take for a timestamp: a year alone, and a time alone, as one of today.
 _STARTS_WITH_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}"
-_A_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}\s*$"
+_A_DAY = rf"{_STARTS_WITH_DAY}\s*$"
 # What the decoder leaves of bytes that are not UTF-8: two customers could become one.
 _UNDECODED = "\ufffd"
 
