@@ -2,10 +2,10 @@
 
 `make bench-quick` takes up to 2 million lines, `make bench` up to 20 million, and with UP_TO=100 up
 to 100 million, if the disk has 10 GB to spare. Every engine makes the same 53 features
-(benchmarks/peers.py), each in a process of its own, one after the other: once to warm up, then
-three times, of which the median counts; once where that takes minutes. Results that differ from
-this engine's stop the benchmark. One that was stopped goes on with `--resume`: a size of the log
-with a number of dates is measured again unless all of its engines have been.
+(benchmarks/peers.py), each in a process of its own, one after the other: twice to warm up, then
+three times, of which the median counts; once each where that takes minutes. Results that differ
+from this engine's stop the benchmark. One that was stopped goes on with `--resume`: a size of the
+log with a number of dates is measured again unless all of its engines have been.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import psutil
 from deltalake import DeltaTable
 from matplotlib.ticker import LogFormatter, NullLocator
 
-from benchmarks.peers import FEATURES, REPEATS
+from benchmarks.peers import FEATURES, REPEATS, WARM_UPS
 from benchmarks.standalone import standalone
 
 ROOT = Path(__file__).parents[1]
@@ -89,8 +89,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
                 once = engine in SLOW or millions * dates > LARGE
-                repeats = 1 if once else REPEATS
-                record = _measured(engine, log, dates, Path(folder), repeats)
+                runs = (1, 1) if once else (WARM_UPS, REPEATS)
+                record = _measured(engine, log, dates, Path(folder), *runs)
                 records.append({"rows": rows, "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)
                 given.results.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
@@ -110,11 +110,14 @@ def _log(folder: Path, millions: float) -> Path:
     return log
 
 
-def _measured(engine: str, log: Path, dates: int, folder: Path, repeats: int) -> dict[str, Any]:
+def _measured(
+    engine: str, log: Path, dates: int, folder: Path, warm_ups: int, repeats: int
+) -> dict[str, Any]:
     output = folder / engine
     command = [sys.executable, "-m", "benchmarks.peers", engine.removesuffix("_standalone")]
     command += ["--log", str(log), "--last", str(LAST), "--dates", str(dates)]
-    command += ["--output", str(output), "--repeats", str(repeats)]
+    command += ["--output", str(output)]
+    command += ["--warm-ups", str(warm_ups), "--repeats", str(repeats)]
     with ExitStack() as stack:
         if engine == STANDALONE:
             cluster = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -34,7 +34,6 @@ CART, ABANDONED = "kind_cart", "cart_days_without_order"
 NUMBERS, TEXTS = ("birth_year", "signed_up_on"), ("gender", "location")
 # Lists in customer_days, and what one of their entries is.
 FACETS = (("categories", "category"), ("payment_methods", "payment_method"))
-PROFILE = (*(f"weekday_{n}" for n in range(1, 8)), *(f"month_{n}" for n in range(1, 13)))
 HALF_LIVES = (30, 90)
 DECAY_UNIT = 2**20
 SQUARES_UNIT = 2**32
@@ -247,9 +246,9 @@ class Fold:
             high = np.floor(squares / SQUARES_UNIT)
             values["squares_high"] = high.astype(np.int64)
             values["squares_low"] = (squares - high * SQUARES_UNIT).astype(np.int64)
-        month = (history.day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
-        is_first = history.is_first
-        values["new_months"] = (is_first | (month != np.roll(month, 1))).astype(np.int64)
+        if self._wants_any("active_months"):
+            another = history.month != np.roll(history.month, 1)
+            values["new_months"] = (history.is_first | another).astype(np.int64)
 
         end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
         sums = _Sums(values)
@@ -279,32 +278,30 @@ class Fold:
     ) -> dict[str, Any]:
         end, start = history.before(self.as_ofs)[snapshots.at], history.starts[snapshots.who]
         result: dict[str, Any] = {}
-        month = (history.day.astype("datetime64[D]").astype("datetime64[M]")).astype(np.int64)
         gap = np.where(history.is_first, 0, history.day - np.roll(history.day, 1))
-        weekday, month_of_year = (history.day + 3) % 7 + 1, month % 12 + 1
-        parts: list[tuple[str, Ints]] = [
-            ("gap_days", gap),
-            ("gap_days_squared", gap * gap),
-            ("gaps", (~history.is_first).astype(np.int64)),
-            *[(f"weekday_{n}", weekday == n) for n in range(1, 8)],
-            *[(f"month_{n}", month_of_year == n) for n in range(1, 13)],
-        ]
-        for name, numbers in parts:
+        gaps = {"gaps": ~history.is_first, "gap_days": gap, "gap_days_squared": gap * gap}
+        for name, numbers in gaps.items():
             if self._wants(f"{name}_lifetime"):
-                counted = orders * numbers if name in PROFILE else numbers
-                result[f"{name}_lifetime"] = _PrefixSums(counted)(start, end)
+                result[f"{name}_lifetime"] = _PrefixSums(numbers)(start, end)
+        weekday, month_of_year = (history.day + 3) % 7 + 1, history.month % 12 + 1
+        for name, numbers, most in (("weekday", weekday, 7), ("month", month_of_year, 12)):
+            for n in range(1, most + 1):
+                if self._wants(f"{name}_{n}_lifetime"):
+                    sums_of_n = _PrefixSums(orders * (numbers == n))
+                    result[f"{name}_{n}_lifetime"] = sums_of_n(start, end)
         result |= {"first_day": history.day[start], "last_day": history.day[end - 1]}
         for name, back in (("2nd", 2), ("3rd", 3), ("5th", 5)):
             known = end - start >= back
             place = np.where(known, end - back, 0)
             result[f"day_{name}_last"] = np.where(known, history.day[place], np.nan)
-        a_year_ago = snapshots.as_of - DAYS_OF_YEAR
-        begin = history.position(snapshots.who, a_year_ago)
-        until = history.position(
-            snapshots.who, np.minimum(a_year_ago + self.horizon_days, snapshots.as_of)
-        )
-        for measure in LAST_YEAR:
-            if self._wants(f"{measure}_last_year"):
+        wanted = [measure for measure in LAST_YEAR if self._wants(f"{measure}_last_year")]
+        if wanted:
+            a_year_ago = snapshots.as_of - DAYS_OF_YEAR
+            begin = history.position(snapshots.who, a_year_ago)
+            until = history.position(
+                snapshots.who, np.minimum(a_year_ago + self.horizon_days, snapshots.as_of)
+            )
+            for measure in wanted:
                 result[f"{measure}_last_year"] = sums[measure](begin, until)
         if not any(self._wants(f"orders_decayed_{life}") for life in HALF_LIVES):
             return result
@@ -471,6 +468,12 @@ class _Histories:
         self.is_first = np.zeros(len(day), dtype=bool)
         self.is_first[self.starts[self.starts < self.ends]] = True
         self._owners = np.arange(owners)
+        self._before: dict[bytes, Ints] = {}
+
+    @property
+    def month(self) -> Ints:
+        """The month of each row, counted from 1970-01."""
+        return self.day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
 
     def position(self, owner: Ints, day: Ints) -> Ints:
         """The place of the owner's first row on that day or later."""
@@ -479,7 +482,10 @@ class _Histories:
 
     def before(self, days: Ints) -> Ints:
         """By day and owner, the place of the owner's first row on that day or later."""
-        return self.position(self._owners[None, :], days[:, None])
+        key = days.tobytes()
+        if key not in self._before:
+            self._before[key] = self.position(self._owners[None, :], days[:, None])
+        return self._before[key]
 
 
 class _PrefixSums:

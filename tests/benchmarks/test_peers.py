@@ -46,7 +46,7 @@ def test_every_engine_finds_the_same(lines, dates, ours, engine, tmp_path):
 def test_a_day_after_the_other_finds_the_same(lines, dates, tmp_path):
     """The daily path ends on the last date alone."""
     output = tmp_path / speed.DAILY
-    for _ in range(peers.REPEATS + 1):
+    for _ in range(peers.WARM_UPS + peers.REPEATS):
         peers.repurchase_daily(lines, dates[-1:], output)
     one = tmp_path / "one"
     peers.repurchase(lines, dates[-1:], one)
