@@ -93,7 +93,7 @@ def validated(
         raise ConfigurationError(f"{layers[-1][0]}, {problem.full_key}: {said}") from None
     except ValidationError as problem:
         where = f"{layers[-1][0]}" + (" with --set" if overrides else "")
-        lines = [f"  {_explained(error, model)}" for error in problem.errors()]
+        lines = [f"  {_explained(error, model, values)}" for error in problem.errors()]
         raise ConfigurationError(
             "\n".join([f"{where}: the configuration is wrong:", *lines])
         ) from None
@@ -108,8 +108,8 @@ def _merged(below: DictConfig, where: str, read: Callable[[], Any]) -> DictConfi
         raise ConfigurationError(f"{where}: a list where a section with keys is wanted") from None
 
 
-def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def _explained(error: ErrorDetails, model: type[BaseModel], values: Any) -> str:
+    key = _key(error["loc"], values)
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_suggestion(error['loc'], model)}"
     if error["type"] == "missing":
@@ -119,12 +119,28 @@ def _explained(error: ErrorDetails, model: type[BaseModel]) -> str:
     return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
 
 
+def _key(location: Sequence[int | str], values: Any) -> str:
+    """Where in the values it is; one of a list goes by its name, if it has one."""
+    said: list[str] = []
+    for part in location:
+        if isinstance(part, int) and isinstance(values, list):
+            values = values[part]
+            named = isinstance(values, dict) and values.get("name")
+            said.append(str(named or part))
+        else:
+            values = values.get(part) if isinstance(values, dict) else None
+            said.append(str(part))
+    return ".".join(said)
+
+
 def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
     known: type[BaseModel] | None = model
     for part in location[:-1]:
-        field = known.model_fields.get(str(part)) if known else None
+        if isinstance(part, int):
+            continue
+        field = known.model_fields.get(part) if known else None
         annotation = field.annotation if field else None
-        # A section, or a section or null.
+        # A section, a section or null, or a list of sections.
         models = (a for a in (annotation, *get_args(annotation)) if _is_model(a))
         known = next(models, None)
     names = list(known.model_fields) if known else []

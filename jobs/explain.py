@@ -13,6 +13,7 @@ from conf.loading import closest
 from features.catalogue import PREDICTIONS
 from features.customer_days import customer_days
 from features.event_days import event_days
+from features.fold import DAYS_OF_YEAR
 from jobs.build_features import (
     Known,
     counted_events,
@@ -95,9 +96,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     if feature.startswith(CALENDAR) and feature in {f.name for f in known_features(job)}:
         say("no line of the customer has a part in it")
         return
-    days = _days(feature, job.settings.features.windows)
     for rows_behind in _behind(job, feature):
-        _show(job, span, customer, rows_behind, days)
+        _show(job, span, customer, rows_behind, _days(job, span, feature))
 
 
 def _behind(job: Job, feature: str) -> list[Behind]:
@@ -109,15 +109,19 @@ def _behind(job: Job, feature: str) -> list[Behind]:
     return [LINES]
 
 
-def _show(job: Job, span: LogSpan, customer: str, behind: Behind, days: int | None) -> None:
-    """The customer's rows of so many days before as_of; None: of all."""
+def _show(
+    job: Job, span: LogSpan, customer: str, behind: Behind, days: tuple[date | None, date]
+) -> None:
+    """The customer's rows from the first of the days on (None: from the beginning) and before the
+    last.
+    """
+    begin, end = days
     day = F.col(behind.day)
     own = job.lake.read(behind.table).where(F.col("customer_id") == F.lit(customer))
-    past, when = own.where(day < F.lit(span.as_of)), f"before {span.as_of}"
-    if days is not None:
-        begin = span.as_of - timedelta(days)
+    past, when = own.where(day < F.lit(end)), f"before {end}"
+    if begin is not None:
         past = past.where(day >= F.lit(begin))
-        when = f"on the days {begin} .. {span.as_of - timedelta(1)}"
+        when = f"on the days {begin} .. {end - timedelta(1)}"
     local = F.from_utc_timestamp("happened_at", clock(job).time_zone)
     shown_as = F.date_format(local, "yyyy-MM-dd HH:mm:ss")
     columns = [shown_as.alias(name) if name == "happened_at" else name for name in behind.shown]
@@ -151,14 +155,20 @@ def _of_customer(job: Job, span: LogSpan, customer: str) -> Known:
     )
 
 
-def _days(feature: str, windows: tuple[int, ...]) -> int | None:
-    """The days before as_of that the feature looks at; None: all."""
-    if feature.startswith("orders_decayed_"):
-        return windows[-1]
+def _days(job: Job, span: LogSpan, feature: str) -> tuple[date | None, date]:
+    """The days that it looks at: from one on (None: from the beginning), and before another."""
+    windows, horizon = job.settings.features.windows, job.settings.snapshots.horizon_days
     if feature.endswith("_same_period_last_year"):
-        return 365
-    days = re.findall(r"_(\d+)d(?=_|$)", feature)
-    return None if feature.endswith("_lifetime") else max(map(int, days), default=None)
+        a_year_ago = span.as_of - timedelta(DAYS_OF_YEAR)
+        return a_year_ago, min(a_year_ago + timedelta(horizon), span.as_of)
+    named = re.findall(r"_(\d+)d(?=_|$)", feature)
+    if feature.startswith("orders_decayed_"):
+        back = windows[-1]
+    elif feature.endswith("_lifetime") or not named:
+        return None, span.as_of
+    else:
+        back = max(map(int, named))
+    return span.as_of - timedelta(back), span.as_of
 
 
 @handled

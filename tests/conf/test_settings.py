@@ -91,6 +91,14 @@ def test_spark_options_are_text_however_yaml_reads_them(written) -> None:
         ("snapshots: {horizon: 3}", "snapshots.horizon: unknown key; did you mean horizon_days?"),
         ("trainng: {folds: 3}", "trainng: unknown key; did you mean training?"),
         ("features: {zzz: 3}", "features.zzz: unknown key; known here: windows, country"),
+        (
+            "features: {custom: [{nam: tea}]}",
+            "features.custom.0.nam: unknown key; did you mean name?",
+        ),
+        (
+            "features: {custom: [{name: tea, sqll: count(1)}]}",
+            "features.custom.tea.sqll: unknown key; did you mean sql?",
+        ),
         ("hello", "hello: unknown key; known here: spark, lake, ingest"),
         ("features: 3", "features: Input should be a valid dictionary"),
         ("features: null", "features: Input should be a valid dictionary"),

@@ -122,6 +122,6 @@ def test_a_name_that_exists_is_refused(lines) -> None:
 )
 def test_a_window_is_written_as_in_the_names_of_columns(windows: str, says: str) -> None:
     wrong = f"features.custom=[{{name: a, description: b, sql: count(1), windows: [{windows}]}}]"
-    with pytest.raises(ConfigurationError, match=r"features\.custom\.0\.windows") as told:
+    with pytest.raises(ConfigurationError, match=r"features\.custom\.a\.windows") as told:
         load_settings("local", [wrong])
     assert says in str(told.value)

@@ -16,12 +16,13 @@ from jobs.explain import explain
 from jobs.options import Job, log_span
 from lake.store import Lake
 
-# Features and the days before as_of that they look at.
+# Features, and how many days before as_of what they look at begins and ends.
 LOOKS_BACK = {
-    "revenue_30d": 30,
-    "orders_trend_30d_90d": 90,
-    "recency_days": 10_000,
-    "order_probability": 10_000,
+    "revenue_30d": (30, 1),
+    "orders_trend_30d_90d": (90, 1),
+    "orders_same_period_last_year": (365, 336),
+    "recency_days": (10_000, 1),
+    "order_probability": (10_000, 1),
 }
 
 
@@ -42,8 +43,10 @@ def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
     said = capsys.readouterr().out
     assert f"{feature} of {row.customer_id} as of {span.as_of}: {row[feature]}" in said
     lines = job.lake.read("transactions").where(F.col("customer_id") == row.customer_id)
-    near = lines.where(F.date_diff(F.lit(span.as_of), "ordered_on") <= LOOKS_BACK[feature])
-    assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == near.count()
+    ago = F.date_diff(F.lit(span.as_of), "ordered_on")
+    begin, end = LOOKS_BACK[feature]
+    looked_at = lines.where(ago.between(end, begin)).count()
+    assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == looked_at
 
 
 @pytest.mark.slow
