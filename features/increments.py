@@ -86,19 +86,45 @@ def _touched(
     known = _known(lake, derived)
     if known.get(derived.log) != identity or known.get("settings", "") != derived.settings:
         return None
-    changes = lake.changes(derived.log, int(known["version"]), version)
+    since, until = int(known["version"]), date.fromisoformat(known["until"])
+    days = _days_told(lake, derived, since, version, until)
+    if days is None:
+        days = _days_read(lake, derived, since, version, until)
+    if days is None:
+        return None
+    touched = sorted(day for day in days if day < as_of)
+    return touched if len(touched) <= MOST_TOUCHED * ((as_of - first).days + 1) else None
+
+
+def _days_told(
+    lake: Lake, derived: Derived, since: int, version: int, until: date
+) -> set[date] | None:
+    """The days of the lines that came after version `since`, or are dated `until` or later, where
+    the log of the table tells them all: each file has one day, and no line has gone.
+    """
+    files = lake.days_of_files(derived.log, derived.dated_by, since, version)
+    if files is None:
+        return None
+    looked_at = [(begin, end) for is_new, begin, end in files if is_new or end >= until]
+    return {begin for begin, _ in looked_at} if all(b == e for b, e in looked_at) else None
+
+
+def _days_read(
+    lake: Lake, derived: Derived, since: int, version: int, until: date
+) -> set[date] | None:
+    """The days of the lines that came or went after version `since`, or are dated `until` or
+    later; None where the history does not tell.
+    """
+    changes = lake.changes(derived.log, since, version)
     if changes is None:
         return None
     day = F.col(derived.dated_by)
-    until = F.lit(date.fromisoformat(known["until"]))
-    entered = lake.read(derived.log).where(day >= until)
-    days = changes.select(day).union(entered.select(day)).distinct()
+    entered = lake.read(derived.log).where(day >= F.lit(until))
     try:
-        rows = days.where(day < F.lit(as_of)).collect()
+        days = changes.select(day).union(entered.select(day)).distinct().collect()
     except PySparkException:  # the changes have been vacuumed
         return None
-    few = MOST_TOUCHED * ((as_of - first).days + 1)
-    return sorted(row[0] for row in rows) if len(rows) <= few else None
+    return {row[0] for row in days}
 
 
 def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from conf.source import Source
+from conf.errors import InputError
+from conf.source import FILES, Mapping, Source
 from jobs.options import Job
 from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Table
 from lake.ingestion import log_files
@@ -84,6 +86,7 @@ def inputs(
 def files_of(job: Job, given: Input) -> Files | None:
     """What the files of the input are and were; None for what is read whole each time."""
     mapping = given.source.mapping(given.table.name)
+    _check_apart(job, given, mapping)
     listing = log_files(job.spark, mapping, given.path)
     if listing is None:
         return None
@@ -109,6 +112,24 @@ def files_of(job: Job, given: Input) -> Files | None:
     # To know which of the same two lines repeats the other takes all of them.
     compared = mapping.exact_duplicates == "refuse" and bool(fresh | gone)
     return Files(known, now, fresh, early, gone, compared or set(known) <= fresh | gone)
+
+
+def _check_apart(job: Job, given: Input, mapping: Mapping) -> None:
+    """Raises InputError where the lake is in the folder that is read."""
+    chosen = {"recursivefilelookup", "pathglobfilter"} & {k.lower() for k in mapping.reader.options}
+    if given.path is None or mapping.reader.format not in FILES or chosen:
+        return
+    folder, lake = Path(given.path).absolute(), Path(job.lake.location)
+    if lake.is_relative_to(folder) and not _is_hidden(lake.relative_to(folder)):
+        raise InputError(
+            f"{given.path}: the lake {lake} is inside: its files would be read as lines; choose "
+            "another --lake, or name the files with the reader's option pathGlobFilter"
+        )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether Spark passes over it."""
+    return any(part.startswith(("_", ".")) for part in path.parts)
 
 
 def _too_early(job: Job, given: Input) -> set[str]:

@@ -66,6 +66,8 @@ KEEP_ROWS = {
 }
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
+# From this protocol on, a file may hold rows that a vector beside it deletes.
+HIDES_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -339,6 +341,32 @@ class Lake:
             readChangeFeed="true", startingVersion=str(since + 1), endingVersion=str(until)
         )
         return reader.table(self.name(table)) if self._schema else reader.load(self.folder(table))
+
+    def days_of_files(
+        self, table: str, column: str, since: int, until: int
+    ) -> list[tuple[bool, date, date]] | None:
+        """Of each file of the version `until`, whether it has come after `since`, and the first and
+        last day in `column`, as the log says it.
+
+        None when it does not, or Python does not see it, or rows have gone.
+        """
+        log = self._log(table)
+        if log is None or log.protocol().min_reader_version >= HIDES_ROWS:
+            return None
+        try:
+            log.load_as_version(since)
+            before = set(pa.table(log.get_add_actions())["path"].to_pylist())
+            log.load_as_version(until)
+        except DeltaError:  # the history that far back is gone
+            return None
+        files = pa.table(log.get_add_actions(flatten=True))
+        names = [f"min.{column}", f"max.{column}"]
+        if not before <= set(files["path"].to_pylist()) or not {*names} <= {*files.column_names}:
+            return None
+        told = list(zip(*[files[name].to_pylist() for name in ("path", *names)], strict=True))
+        if any(first is None or last is None for _, first, last in told):
+            return None
+        return [(path not in before, first, last) for path, first, last in told]
 
     def size(self, table: str) -> tuple[int, int]:
         """The number of files of the table's latest version, and their bytes."""

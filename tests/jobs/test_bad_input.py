@@ -97,6 +97,15 @@ def test_a_missing_log(command: Command, tmp_path: Path) -> None:
     refused(command("run", tmp_path / "nowhere.csv"), "nowhere.csv: no such file or folder")
 
 
+def test_a_lake_inside_the_folder_that_is_read(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(f"{HEADER}\na,2023-01-01,1\n")
+    refused(command("ingest", tmp_path), "is inside: its files would be read as lines")
+    assert not (tmp_path / "lake" / "transactions").exists()
+    hidden = tmp_path / ".lake"
+    assert command("ingest", tmp_path, "--lake", str(hidden)).exit_code == 0
+    assert (hidden / "transactions").exists()
+
+
 def test_a_missing_source(command: Command) -> None:
     refused(command("run", None, "--source", "nowhere"), "nowhere", "online_retail")
 

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from conf.errors import InputError
 from conf.settings import load_settings
 from conf.source import Source, load_source
-from features.increments import due, update_customer_days
+from features.increments import ORDERS, _days_read, _days_told, due, update_customer_days
 from jobs import build_features as building
 from jobs.build_features import build_features, known_features
 from jobs.ingest import ingest
@@ -87,6 +87,24 @@ def same(job: Job, other: Job, *names: str) -> None:
 
 
 ALL = ("transactions", "quarantine", "customer_days")
+
+
+def test_of_files_of_one_day_each_the_log_of_the_table_tells_the_days(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500), line(2, 1, 700)])
+    growing = up_to_date(job("growing"), files(), log)
+    since = growing.lake.version("transactions")
+    write(log, "2.csv", [line(1, 2, 900), line(2, 2, 100)])
+    ingest(growing, files(), str(log))
+    now, until = growing.lake.version("transactions"), START + timedelta(2)
+    told = _days_told(growing.lake, ORDERS, since, now, until)
+    assert told == {until}
+    assert told == _days_read(growing.lake, ORDERS, since, now, until)
+    write(log, "3.csv", [line(1, 3, 900), line(2, 5, 100)])
+    ingest(growing, files(), str(log))
+    latest = growing.lake.version("transactions")
+    assert _days_told(growing.lake, ORDERS, now, latest, until) is None
 
 
 def test_a_file_is_taken_once_and_a_corrected_one_again(job, files, tmp_path, capsys) -> None:

@@ -197,6 +197,22 @@ def test_facts_are_committed_with_the_rows_that_they_are_of(
     assert anywhere.size("visits")[0] == 2
 
 
+def test_the_log_tells_the_days_of_files_that_came_until_rows_go(
+    spark: SparkSession, lake: Lake
+) -> None:
+    table = replace(VISITS, partitioned_by=())
+    lake.replace(table, visits(spark, ("a", MONDAY), ("b", TUESDAY)).coalesce(1))
+    first = lake.version("visits")
+    wednesday = TUESDAY + dt.timedelta(1)
+    lake.replace(table, visits(spark, ("c", wednesday)), dated("day", [wednesday]))
+    second = lake.version("visits")
+    both = [(False, MONDAY, TUESDAY), (True, wednesday, wednesday)]
+    assert sorted(lake.days_of_files("visits", "day", first, second) or []) == both
+    lake.replace(table, visits(spark, ("d", TUESDAY)), dated("day", [TUESDAY]))
+    assert lake.days_of_files("visits", "day", second, lake.version("visits")) is None
+    assert sorted(lake.days_of_files("visits", "day", first, second) or []) == both
+
+
 @pytest.mark.parametrize(
     "changed",
     [
