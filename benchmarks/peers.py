@@ -29,8 +29,9 @@ SINGLE = (
     *("gap_mean_days", "spending_rate"),
 )
 FEATURES = (*[f"{m}_{w}" for w, _ in SPANS for m in MEASURES], *SINGLE)
-# How often an engine runs before it is timed, for the JVM compiles for two runs, and then timed.
-WARM_UPS, REPEATS = 2, 3
+# How often an engine is timed; and how often it runs before that, at most, and by how much a run
+# must be faster than the one before to be followed by another, for the JVM compiles for some time.
+REPEATS, WARM_UPS, FASTER = 3, 6, 0.95
 Engine = Callable[[Path, Sequence[date], Path], None]
 
 
@@ -537,29 +538,35 @@ ENGINES: dict[str, Engine] = {
 
 
 def main() -> None:
-    """Run one engine to warm up, and then as often as asked; print the seconds of each."""
+    """Run one engine until it is warm, and then as often as asked; print the seconds of each."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("engine", choices=ENGINES)
     arguments.add_argument("--log", type=Path, required=True)
     arguments.add_argument("--last", type=date.fromisoformat, required=True)
     arguments.add_argument("--dates", type=int, required=True)
     arguments.add_argument("--output", type=Path, required=True)
-    arguments.add_argument("--warm-ups", type=int, default=WARM_UPS)
+    arguments.add_argument("--warm-ups", type=int, default=WARM_UPS, help="at most")
     arguments.add_argument("--repeats", type=int, default=REPEATS)
     arguments.add_argument("--master", help="of a standalone cluster, for this project's engine")
     given = arguments.parse_args()
     if given.master:
         spark_session(given.master)  # is active from here on
     dates = as_of_dates(given.last, given.dates)
-    seconds, read = [], []
-    for _ in range(given.warm_ups + given.repeats):
+
+    def run() -> tuple[float, float]:
         shutil.rmtree(given.output, ignore_errors=True)
         started, before = time.monotonic(), _read()
         ENGINES[given.engine](given.log, dates, given.output)
-        seconds.append(time.monotonic() - started)
-        read.append((_read() - before) / 2**20)
-    warm = given.warm_ups
-    sys.stdout.write(json.dumps({"seconds": seconds[warm:], "read_mb": read[warm:]}) + "\n")
+        return time.monotonic() - started, (_read() - before) / 2**20
+
+    warm = [run()[0]]
+    # The daily path has a day for each run, and ends on the last date.
+    every = ENGINES[given.engine] is repurchase_daily
+    while len(warm) < given.warm_ups and (every or len(warm) == 1 or warm[-1] < FASTER * warm[-2]):
+        warm.append(run()[0])
+    seconds, read = zip(*[run() for _ in range(given.repeats)], strict=True)
+    said = {"warm_ups": warm, "seconds": seconds, "read_mb": read}
+    sys.stdout.write(json.dumps(said) + "\n")
 
 
 def _read() -> int:

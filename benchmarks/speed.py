@@ -2,10 +2,11 @@
 
 `make bench-quick` takes up to 2 million lines, `make bench` up to 20 million, and with UP_TO=100 up
 to 100 million, if the disk has 10 GB to spare. Every engine makes the same 53 features
-(benchmarks/peers.py), each in a process of its own, one after the other: twice to warm up, then
-three times, of which the median counts; once each where that takes minutes. Results that differ
-from this engine's stop the benchmark. One that was stopped goes on with `--resume`: a size of the
-log with a number of dates is measured again unless all of its engines have been.
+(benchmarks/peers.py), each in a process of its own, one after the other: until it gets no faster,
+then three times, of which the median counts; where that takes minutes, once to warm up and once.
+Results that differ from this engine's stop the benchmark. One that was stopped goes on with
+`--resume`: a size of the log with a number of dates is measured again unless all of its engines
+have been.
 """
 
 import argparse

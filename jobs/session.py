@@ -5,12 +5,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
 import pyspark
 from pyspark import SparkConf
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.settings import SparkSettings
@@ -20,6 +21,18 @@ _CATALOG = "spark.sql.catalog.spark_catalog"
 _DRIVER_OPTIONS = "spark.driver.extraJavaOptions"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+# Of a session, whoever made it; what the settings say of them wins.
+_FASTER = {
+    # A hundred columns in one Java method are more than its 64 KiB, which Spark says as an error
+    # before it goes on without; from 8,000 bytes on the JVM only interprets it.
+    "spark.sql.codegen.maxFields": "40",
+    # Before its map of all groups, Spark asks a small one of the first 65,000; of as many groups as
+    # there are orders in a log hardly one is found there, and a quarter of the time is lost.
+    "spark.sql.codegen.aggregate.map.twolevel.enabled": "false",
+    # With a limit in bytes, Spark adds up the size of a batch for Python after every row, which
+    # takes longer than to write it; batches end after 10,000 rows anyway.
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+}
 _DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
 
@@ -36,15 +49,9 @@ def spark_session(settings: SparkSettings) -> SparkSession:
     else:
         spark = SparkSession.getActiveSession() or _classic(settings)
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    # A hundred columns in one Java method are more than its 64 KiB, which Spark says as an error
-    # before it goes on without; from 8,000 bytes on the JVM only interprets it.
-    spark.conf.set("spark.sql.codegen.maxFields", "40")
-    # Before its map of all groups, Spark asks a small one of the first 65,000; of as many groups as
-    # there are orders in a log hardly one is found there, and a quarter of the time is lost.
-    spark.conf.set("spark.sql.codegen.aggregate.map.twolevel.enabled", "false")
-    # With a limit in bytes, Spark adds up the size of a batch for Python after every row, which
-    # takes longer than to write it; batches end after 10,000 rows anyway.
-    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(2**31 - 1))
+    for key in _FASTER.keys() - settings.config.keys():
+        with suppress(PySparkException):  # some platforms have the last word
+            spark.conf.set(key, _FASTER[key])
     return spark
 
 

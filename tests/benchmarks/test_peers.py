@@ -43,8 +43,9 @@ def test_every_engine_finds_the_same(lines, dates, ours, engine, tmp_path):
     speed._compare(engine, output, ours)
 
 
-def test_a_day_after_the_other_finds_the_same(lines, dates, tmp_path):
+def test_a_day_after_the_other_finds_the_same(lines, dates, tmp_path, monkeypatch):
     """The daily path ends on the last date alone."""
+    monkeypatch.setattr(peers, "WARM_UPS", 1)
     output = tmp_path / speed.DAILY
     for _ in range(peers.WARM_UPS + peers.REPEATS):
         peers.repurchase_daily(lines, dates[-1:], output)
