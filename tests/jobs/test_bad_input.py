@@ -98,11 +98,14 @@ def test_a_missing_log(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_lake_inside_the_folder_that_is_read(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text(f"{HEADER}\na,2023-01-01,1\n")
-    refused(command("ingest", tmp_path), "is inside: its files would be read as lines")
-    assert not (tmp_path / "lake" / "transactions").exists()
-    hidden = tmp_path / ".lake"
-    assert command("ingest", tmp_path, "--lake", str(hidden)).exit_code == 0
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "1.csv").write_text(f"{HEADER}\na,2023-01-01,1\n")
+    inside, hidden = folder / "lake", folder / ".lake"
+    told = command("ingest", folder, "--lake", str(inside))
+    refused(told, "is inside: its files would be read as lines")
+    assert not (inside / "transactions").exists()
+    assert command("ingest", folder, "--lake", str(hidden)).exit_code == 0
     assert (hidden / "transactions").exists()
 
 
