@@ -1,6 +1,7 @@
 """`explain` shows the value in the table and the lines behind it; `features list` names it."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,14 @@ from conf.errors import InputError
 from conf.settings import load_settings
 from features.catalogue import catalogue
 from jobs.cli import app
-from jobs.explain import explain
-from jobs.options import Job, log_span
+from jobs.explain import _days, explain
+from jobs.options import Job, LogSpan, log_span
 from lake.store import Lake
 
 # Features, and how many days before as_of what they look at begins and ends.
 LOOKS_BACK = {
     "revenue_30d": (30, 1),
     "orders_trend_30d_90d": (90, 1),
-    "orders_same_period_last_year": (365, 336),
     "recency_days": (10_000, 1),
     "order_probability": (10_000, 1),
 }
@@ -47,6 +47,15 @@ def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
     begin, end = LOOKS_BACK[feature]
     looked_at = lines.where(ago.between(end, begin)).count()
     assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == looked_at
+
+
+def test_of_the_year_before_the_days_of_the_horizon_alone_are_looked_at() -> None:
+    job = Job(None, None, load_settings("local"))
+    span = LogSpan(date(2023, 1, 1), date(2024, 12, 31), date(2024, 12, 31))
+    year_before = (date(2024, 1, 1), date(2024, 1, 31))
+    assert _days(job, span, "revenue_same_period_last_year") == year_before
+    assert _days(job, span, "revenue_30d") == (date(2024, 12, 1), span.as_of)
+    assert _days(job, span, "recency_days") == (None, span.as_of)
 
 
 @pytest.mark.slow
