@@ -96,8 +96,9 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     if feature.startswith(CALENDAR) and feature in {f.name for f in known_features(job)}:
         say("no line of the customer has a part in it")
         return
+    days = _days(job, span, feature)
     for rows_behind in _behind(job, feature):
-        _show(job, span, customer, rows_behind, _days(job, span, feature))
+        _show(job, span, customer, rows_behind, days)
 
 
 def _behind(job: Job, feature: str) -> list[Behind]:

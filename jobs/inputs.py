@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
-from conf.source import FILES, Mapping, Source
+from conf.source import Mapping, Source
 from jobs.options import Job
 from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Table
 from lake.ingestion import log_files
@@ -86,10 +86,10 @@ def inputs(
 def files_of(job: Job, given: Input) -> Files | None:
     """What the files of the input are and were; None for what is read whole each time."""
     mapping = given.source.mapping(given.table.name)
-    _check_apart(job, given, mapping)
     listing = log_files(job.spark, mapping, given.path)
     if listing is None:
         return None
+    _check_apart(job, str(given.path), mapping)
     limits = job.settings.ingest
     own_part = mapping.model_dump_json(exclude={"events", "customers"})
     limited = limits.model_dump_json(exclude={"gone_files"})
@@ -114,15 +114,14 @@ def files_of(job: Job, given: Input) -> Files | None:
     return Files(known, now, fresh, early, gone, compared or set(known) <= fresh | gone)
 
 
-def _check_apart(job: Job, given: Input, mapping: Mapping) -> None:
+def _check_apart(job: Job, path: str, mapping: Mapping) -> None:
     """Raises InputError where the lake is in the folder that is read."""
-    chosen = {"recursivefilelookup", "pathglobfilter"} & {k.lower() for k in mapping.reader.options}
-    if given.path is None or mapping.reader.format not in FILES or chosen:
+    if {"recursivefilelookup", "pathglobfilter"} & {k.lower() for k in mapping.reader.options}:
         return
-    folder, lake = Path(given.path).absolute(), Path(job.lake.location)
+    folder, lake = Path(path).absolute(), Path(job.lake.location)
     if lake.is_relative_to(folder) and not _is_hidden(lake.relative_to(folder)):
         raise InputError(
-            f"{given.path}: the lake {lake} is inside: its files would be read as lines; choose "
+            f"{path}: the lake {lake} is inside: its files would be read as lines; choose "
             "another --lake, or name the files with the reader's option pathGlobFilter"
         )
 
