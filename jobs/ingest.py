@@ -1,7 +1,6 @@
 """`repurchase ingest`: a log into `transactions` and `quarantine`; events and customers too."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from conf.source import Source, load_source
 from jobs.console import handled, say, show, step
-from jobs.inputs import Files, Input, files_of, inputs, quarantined, remember
+from jobs.inputs import Files, Input, files_of, inputs, limits_of, quarantined, remember
 from jobs.options import (
     CustomersPath,
     Env,
@@ -26,10 +25,11 @@ from jobs.options import (
 )
 from lake.contracts import INGESTED_FILES, QUARANTINE, TRANSACTIONS, Table
 from lake.ingestion import business_session, mapped, read_log
-from lake.rules import Limits
 from lake.store import among
 
 SAMPLE_ROWS = 10_000
+# Of a refused row, so many characters are shown.
+EXAMPLE = 120
 # What is said of the rows that a table has.
 SUMMARIES = {
     "transactions": """
@@ -104,14 +104,14 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
     seen = Observation("ingest")
     is_refused = F.size("reasons") > 0
     # Observed rows are also a fence: the filters below are not evaluated line by line twice.
-    lines = mapped(rows, given.source, _limits(job), given.table).observe(
+    lines = mapped(rows, given.source, limits_of(job), given.table).observe(
         seen, F.count(F.lit(1)).alias("rows"), F.count_if(is_refused).alias("refused")
     )
     own = given.own if where is None else f"{given.own} AND {where}"
     job.lake.replace(QUARANTINE, lines.where(is_refused), own)
     total, refused = int(seen.get["rows"] or 0), int(seen.get["refused"] or 0)
     _check_share(job, given, total, refused, where)
-    again = mapped(rows, given.source, _limits(job), given.table).observe(
+    again = mapped(rows, given.source, limits_of(job), given.table).observe(
         Observation("kept"), F.count(F.lit(1)).alias("rows")
     )
     job.lake.replace(given.table, again.where(~is_refused), where)
@@ -125,13 +125,13 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
 
 
 def _say_what_is_new(files: Files) -> None:
-    there = len(files.now) - len(files.fresh)
+    there = len(files.now) - len(files.fresh - files.early)
     say(
         f"{len(files.fresh - files.early):,} files are new or changed, {len(files.gone):,} are "
         f"gone, {there:,} are there already"
     )
     if files.early:
-        say(f"{len(files.early):,} have lines dated after today: looked at again")
+        say(f"{len(files.early):,} of these have lines whose day has come: read again")
     if files.gone:
         say("the lines of files that are gone go too (ingest.gone_files: keep lets them stay)")
 
@@ -155,7 +155,7 @@ def check(job: Job, given: Input) -> None:
     source, table = given.source, given.table
     with business_session(job.spark, source.time_zone):
         rows = read_log(job.spark, source, given.path, table).limit(SAMPLE_ROWS)
-        lines = mapped(rows, source, _limits(job), table).persist()
+        lines = mapped(rows, source, limits_of(job), table).persist()
         refused = lines.where(F.size("reasons") > 0)
         total, bad = lines.count(), refused.count()
         if total == 0:
@@ -202,23 +202,20 @@ def _check_share(job: Job, given: Input, total: int, refused: int, where: str | 
 
 def _show_reasons(refused: DataFrame, title: str) -> None:
     counted = (
-        refused.select(F.explode("reasons").alias("reason"), "source_row")
+        # For instance one with as few other reasons as any.
+        refused.select(
+            F.explode("reasons").alias("reason"),
+            F.struct(F.size("reasons"), "source_row").alias("row"),
+        )
         .groupBy("reason")
-        .agg(F.count(F.lit(1)).alias("rows"), F.min("source_row").alias("example"))
+        .agg(F.count(F.lit(1)).alias("rows"), F.min("row").getField("source_row").alias("example"))
         .orderBy(F.desc("rows"), "reason")
     )
     show(
         title,
         ["reason", "rows", "for instance"],
-        [[r[0], r[1], r[2][:60]] for r in counted.collect()],
+        [[r[0], r[1], r[2][:EXAMPLE]] for r in counted.collect()],
     )
-
-
-def _limits(job: Job) -> Limits:
-    limits = job.settings.ingest
-    # Tomorrow in UTC has begun somewhere already.
-    today = datetime.now(timezone.utc).date() + timedelta(1)
-    return Limits(limits.max_amount, limits.first_day, limits.last_day or today)
 
 
 @handled

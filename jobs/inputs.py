@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pyspark.sql import DataFrame, Row
@@ -12,7 +13,7 @@ from conf.source import Mapping, Source
 from jobs.options import Job
 from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Table
 from lake.ingestion import log_files
-from lake.rules import AFTER_THE_END
+from lake.rules import Limits
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Files:
     """The files of an input: what they are now, and what of them is still to be done.
 
     `fresh` are new, changed, or read otherwise than the source file asks now; of them, `early` are
-    as they were, but have lines dated after the day on which they were read. `gone` were taken and
+    as they were, but have lines whose day had not come when they were read. `gone` were taken and
     are no longer there. `whole`: nothing of the tables can stay.
     """
 
@@ -132,10 +133,18 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _too_early(job: Job, given: Input) -> set[str]:
-    """The files with a line that was refused for its date, and may not be any more."""
-    late = F.exists("reasons", lambda reason: reason.endswith(AFTER_THE_END))
-    rows = quarantined(job, given).where(late).select("file").distinct().collect()
+    """The files with a line that was refused for its date, and is not any more."""
+    is_due = F.col("due_on") <= F.lit(limits_of(job).last_day)
+    rows = quarantined(job, given).where(is_due).select("file").distinct().collect()
     return {row["file"] for row in rows}
+
+
+def limits_of(job: Job) -> Limits:
+    """What lines must fulfil today."""
+    limits = job.settings.ingest
+    # Tomorrow in UTC has begun somewhere already.
+    today = datetime.now(timezone.utc).date() + timedelta(1)
+    return Limits(limits.max_amount, limits.first_day, limits.last_day or today)
 
 
 def remember(job: Job, given: Input, files: list[Row]) -> None:

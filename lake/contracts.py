@@ -143,6 +143,7 @@ QUARANTINE = Table(
         Column("file", "string", "The file that the row came from; null for tables"),
         Column("source_row", "string", "The row as it came: JSON of its columns, or the raw line"),
         Column("reasons", "array<string>", "Every reason why it was refused"),
+        Column("due_on", "date", "The day of a row that is dated after the last day allowed"),
     ),
     in_pieces=True,
 )

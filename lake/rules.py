@@ -12,8 +12,8 @@ from conf.source import Mapping
 KINDS = ("purchase", "return", "cancelled")
 FIRST_BIRTH_YEAR = 1850
 _BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
-# Tomorrow it may no longer be.
-AFTER_THE_END = "is after the end of the log"
+# One day it will not be any more.
+NOT_YET = "is after the last day allowed"
 
 Check = tuple[Column, str]
 
@@ -31,7 +31,8 @@ class Limits:
 class Rules:
     """How the source's values become the columns of a table.
 
-    `days` has the columns that are moments, and the column of the business day of each. `typed`
+    `days` has the columns that are moments, and the column of the business day of each, first of
+    the one that dates the row. `typed`
     gets these, the moments also as they came in `_raw_NAME`, and the source's other expressions as
     text. `checks` are what refuses a row, with the reason.
     """
@@ -139,7 +140,7 @@ def _dated(moment: str, day: str, limits: Limits) -> list[Check]:
     return [
         (F.col(moment).isNull(), f"{moment} is missing or not a date"),
         (F.col(day) < F.lit(limits.first_day), f"{moment} is before the first day allowed"),
-        (F.col(day) > F.lit(limits.last_day), f"{moment} {AFTER_THE_END}"),
+        (F.col(day) > F.lit(limits.last_day), f"{moment} {NOT_YET}"),
     ]
 
 

@@ -19,6 +19,7 @@ from jobs.build_features import build_features, known_features
 from jobs.ingest import ingest
 from jobs.options import Job, log_span
 from jobs.train import snapshots_of
+from lake.rules import Limits
 from lake.store import Lake
 from tests.jobs.commands import comparable
 
@@ -156,19 +157,36 @@ def test_the_refused_are_a_share_of_the_whole_input_and_not_of_its_new_files(
     assert quarter.lake.read("transactions").count() == 6
 
 
-def test_it_is_told_that_lines_go_and_that_files_are_looked_at_again(
-    job, files, tmp_path, capsys
+def test_a_line_whose_day_has_not_come_waits_in_quarantine(
+    job, files, tmp_path, capsys, monkeypatch
 ) -> None:
     log = tmp_path / "log"
     log.mkdir()
-    told = job("told")
+    waiting = job("waiting")
     write(log, "1.csv", [line(1, 0, 500), "c1,2999-01-01,1,1\n"])
     write(log, "2.csv", [line(1, 1, 500)])
+    up_to_date(waiting, files(), log)
+    version = waiting.lake.version("transactions")
+    ingest(waiting, files(), str(log))
+    assert "0 are gone, 2 are there already" in capsys.readouterr().out
+    assert waiting.lake.version("transactions") == version
+
+    allowed = Limits(1e7, date(1970, 1, 1), date(2999, 1, 1))
+    for module in ("jobs.ingest", "jobs.inputs"):
+        monkeypatch.setattr(f"{module}.limits_of", lambda job: allowed)
+    ingest(waiting, files(), str(log))
+    assert "1 of these have lines whose day has come" in capsys.readouterr().out
+    assert waiting.lake.read("transactions").count() == 3
+    assert waiting.lake.read("quarantine").isEmpty()
+
+
+def test_it_is_told_that_lines_go(job, files, tmp_path, capsys) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    told = job("told")
+    write(log, "1.csv", [line(1, 0, 500)])
+    write(log, "2.csv", [line(1, 1, 500)])
     up_to_date(told, files(), log)
-    up_to_date(told, files(), log)
-    said = capsys.readouterr().out
-    assert "0 files are new or changed, 0 are gone, 1 are there already" in said
-    assert "1 have lines dated after today" in said
     for name in ("1.csv", "2.csv"):
         (log / name).unlink()
     write(log, "3.csv", [line(1, 2, 500)])

@@ -90,7 +90,7 @@ def test_a_blank_customer_is_missing(ingest: Ingest, blank: str) -> None:
         ("a,2024,5,o,1,0", ["ordered_at is missing or not a date"]),
         ("a,2023-02-29,5,o,1,0", ["ordered_at is missing or not a date"]),
         ("a,1999-12-31,5,o,1,0", ["ordered_at is before the first day allowed"]),
-        ("a,2030-01-02,5,o,1,0", ["ordered_at is after the end of the log"]),
+        ("a,2030-01-02,5,o,1,0", ["ordered_at is after the last day allowed"]),
         ("a,2024-01-01,,o,1,0", ["amount is missing or not a number"]),
         ("a,2024-01-01,five,o,1,0", ["amount is missing or not a number"]),
         ("a,2024-01-01,NaN,o,1,0", ["amount is missing or not a number"]),

@@ -76,7 +76,7 @@ def test_an_event_is_kept_on_the_day_of_the_business(ingest: Ingest) -> None:
         (",2024-01-01,view,v,", ["customer_id is missing"]),
         ("a,soon,view,v,", ["happened_at is missing or not a date"]),
         ("a,1999-12-31,view,v,", ["happened_at is before the first day allowed"]),
-        ("a,2030-01-02,view,v,", ["happened_at is after the end of the log"]),
+        ("a,2030-01-02,view,v,", ["happened_at is after the last day allowed"]),
         ("a,2024-01-01, ,v,", ["kind is missing"]),
         (",,,v,", ["customer_id is missing", "happened_at is missing or not a date",
                    "kind is missing"]),
