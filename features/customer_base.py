@@ -29,11 +29,20 @@ CUSTOMER_BASE = Table(
     "One row per as_of, model and parameter: the buy-till-you-die models of all customers",
     (
         AS_OF,
-        Column("model", "string", "mbg_nbd, mbg_cnbd_2 (regular gaps) or gamma_gamma (spend)"),
+        Column(
+            "model",
+            "string",
+            "mbg_nbd, mbg_cnbd_2 (regular gaps) or gamma_gamma (spend in steps of 1 %)",
+        ),
         Column("parameter", "string", "The parameter; times are in days, money in the currency"),
         Column("estimate", "double", "The estimate of maximum likelihood"),
         Column("standard_error", "double", "Its standard error; null at an end of what is sought"),
-        Column("log_likelihood", "double", "The log-likelihood of the model"),
+        Column(
+            "log_likelihood",
+            "double",
+            "That of the model; of mbg_cnbd_2 less the logs of all gaps, which no parameter moves, "
+            "of gamma_gamma with spends in steps of 1 %",
+        ),
         Column("customers", "double", "Customers that it is fitted to"),
     ),
 )

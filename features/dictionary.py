@@ -6,6 +6,25 @@ from conf.settings import load_settings
 from features.catalogue import Feature, catalogue
 from features.event_days import Vocabulary
 
+HOW = """Days and orders are counted as [customer_days](../features/customer_days.py) has them, of
+each customer and business day:
+
+- Money is rounded to cents and units to thousandths, each line by itself, halves away from zero.
+- An order is a distinct order id with a purchase line. A return is a distinct order id with a
+  return line, and a cancellation one with a cancelled line, on the day that it is booked.
+- Of names, the first is the one whose UTF-8 bytes come first: `Tea` before `tea`.
+- The weights of decayed orders are rounded to a millionth (2^-20).
+- The log begins with its first line that is kept, whatever its kind.
+- The angle of a day of the year is 2 pi (n - 1) / 365.25, of its n-th day.
+- Buy-till-you-die models are fitted to the days with an order, of which several orders are one.
+  Gamma-Gamma is fitted to what customers spend on such a day on average, rounded to steps of 1 %;
+  who has spent nothing is left out.
+- The 12 months of `expected_value_12m` are of 365/12 days, and what falls into the n-th is worth
+  1.01^-n.
+- With `snapshots.horizon_hours`, features of the label window look at all days that it can reach
+  into: at two for 24 hours, for a day on which clocks change is shorter than that.
+"""
+
 
 def dictionary(features: Sequence[Feature]) -> str:
     """A Markdown table with a row per feature."""
@@ -19,6 +38,7 @@ def dictionary(features: Sequence[Feature]) -> str:
         "`make dictionary`; the descriptions are also the columns' comments in Delta. "
         "A window of W days is the days `[as_of - W, as_of)`.",
         "",
+        HOW,
         "| feature | type | needs | what it is |",
         "|---|---|---|---|",
         *[f"| `{f.name}` | {f.type} | {f.needs} | {f.description} |" for f in features],
