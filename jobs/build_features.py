@@ -439,7 +439,8 @@ def main(
     with step(f"Build features as of {span.as_of}"):
         built = build_features(job, span, dates, again=again)
     show_built(built)
-    show_next("train", job, env, set_, as_of)
+    if dates is None:
+        show_next("train", job, env, set_, as_of)
 
 
 def _filled(

@@ -189,6 +189,8 @@ def _explained_by_spark(text: str) -> tuple[str, int]:
             "all files the same columns in the same order",
             BAD_INPUT,
         )
+    if "Relative path in absolute URI" in text:
+        return f"{file}: Spark reads no file whose name has a colon; rename it", BAD_INPUT
     if "FAILED_READ_FILE" in text:
         return f"{file} cannot be read: {said[-1]}; fetch it again, or take it away", BAD_INPUT
     for sign, words in _MENDABLE.items():

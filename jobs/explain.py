@@ -1,7 +1,7 @@
 """`repurchase explain`: one customer's feature, and the lines of the log behind it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Annotated
 
@@ -51,6 +51,8 @@ LINES = Behind(
     ("ordered_at", "order_id"),
     ("ordered_on", "kind", "order_id", "amount", "quantity", "category", "file"),
 )
+# Columns of the lines that are shown beside these where the feature is made of them.
+MORE = ("discount", "payment_method", "product_id", "channel")
 EVENTS = Behind(
     "events",
     "events",
@@ -107,7 +109,9 @@ def _behind(job: Job, feature: str) -> list[Behind]:
         return [ATTRIBUTES]
     if needs == "events":
         return [EVENTS, LINES] if "_without_order" in feature else [EVENTS]
-    return [LINES]
+    own = [made.sql for made in job.settings.features.custom if feature.startswith(made.name)]
+    more = [column for column in MORE if any(column in text for text in (feature, *own))]
+    return [replace(LINES, shown=(*LINES.shown[:-1], *more, "file"))]
 
 
 def _show(

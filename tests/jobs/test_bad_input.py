@@ -178,6 +178,13 @@ def test_a_corrupted_line_in_the_middle_of_a_gzip_is_kept_as_it_came(
     assert lake.read("transactions").count() == 2 * len(good)
 
 
+def test_a_name_that_spark_cannot_read_is_told(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "day:1.csv").write_text(lines([("1", on(1))]))
+    refused(command("ingest", folder), "day:1.csv", "rename it")
+
+
 @pytest.mark.parametrize("damage", ["cut", "garbled"])
 def test_a_damaged_gzip_is_named(command: Command, tmp_path: Path, damage: str) -> None:
     text = lines((str(zlib.crc32(str(n).encode())), on(n % 400)) for n in range(20_000))

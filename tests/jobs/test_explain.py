@@ -1,6 +1,7 @@
 """`explain` shows the value in the table and the lines behind it; `features list` names it."""
 
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from conf.errors import InputError
 from conf.settings import load_settings
 from features.catalogue import catalogue
 from jobs.cli import app
-from jobs.explain import _days, explain
+from jobs.explain import _behind, _days, explain
 from jobs.options import Job, LogSpan, log_span
 from lake.store import Lake
 
@@ -56,6 +57,19 @@ def test_of_the_year_before_the_days_of_the_horizon_alone_are_looked_at() -> Non
     assert _days(job, span, "revenue_same_period_last_year") == year_before
     assert _days(job, span, "revenue_30d") == (date(2024, 12, 1), span.as_of)
     assert _days(job, span, "recency_days") == (None, span.as_of)
+
+
+@pytest.mark.slow
+def test_the_columns_of_the_lines_that_a_feature_is_made_of_are_shown(job: Job) -> None:
+    own = "{name: ways, description: Ways, sql: count(distinct channel), windows: [30d]}"
+    asked = replace(job, settings=load_settings("local", [f"features.custom=[{own}]"]))
+    for feature, column in {
+        "discount_share_90d": "discount",
+        "favourite_payment_method": "payment_method",
+        "ways_30d": "channel",
+    }.items():
+        ((*_, last, file),) = [rows_behind.shown for rows_behind in _behind(asked, feature)]
+        assert (last, file) == (column, "file")
 
 
 @pytest.mark.slow
