@@ -11,7 +11,6 @@ import pandas as pd
 import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from scipy.stats import rankdata
 
 from conf.errors import InputError
 from features.customer_days import customer_days
@@ -153,7 +152,7 @@ def _area(values: pd.Series, label: npt.NDArray[np.bool_]) -> float:
     positives, n = int(label.sum()), len(label)
     if positives in (0, n):
         return float("nan")
-    ranks = rankdata(values.fillna(-float("inf")))
+    ranks = values.fillna(-float("inf")).rank().to_numpy()
     pairs = positives * (n - positives)
     area = (ranks[label].sum() - positives * (positives + 1) / 2) / pairs
     return float(max(area, 1 - area))
