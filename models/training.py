@@ -48,6 +48,7 @@ from models.metrics import (
     score_histogram,
     score_histograms,
 )
+from models.parallel import at_once
 from models.preparation import Inputs, chosen_inputs, with_ranges
 from models.segments import RFM, cuts_of, segments
 from models.thresholds import threshold
@@ -290,18 +291,13 @@ def _rival(one: Tuned, material: Material, settings: TrainingSettings) -> Rival:
 def _blend(of: list[Tuned], material: Material, settings: TrainingSettings) -> Rival:
     keep = ["customer_id", LABEL]
     folds = range(settings.folds)
-    past = merged(
-        *[
-            score_histogram(
-                blended(
-                    material.tuning.where(F.col(FOLD) == fold),
-                    [one.without_fold[fold] for one in of],
-                    keep,
-                )
-            )
-            for fold in folds
-        ]
-    )
+
+    def of_fold(fold: int) -> pd.DataFrame:
+        rows = material.tuning.where(F.col(FOLD) == fold)
+        return score_histogram(blended(rows, [one.without_fold[fold] for one in of], keep))
+
+    spark, most = material.tuning.sparkSession, settings.parallelism
+    past = merged(*at_once(spark, most, of_fold, folds))
     later = heard(blended(material.judged, [one.whole for one in of], keep), material.customers)
     calibration = fit_best(settings.calibrations, past, later.histogram, 1.0, log_loss)
     evaluation = _evaluation(BLEND, past, later, calibration, settings)
@@ -389,11 +385,14 @@ def _refit(best: Rival, material: Material, inputs: Inputs, settings: TrainingSe
     last = FITS[best.calibration.kind](everything, best.calibration.weight_ratio)
     inputs = with_ranges(inputs, material.learned)
     several = len(best.of) > 1
-    # In a blend each keeps its calibration, by which the blend of all is judged and calibrated.
-    members = [
-        refitted(one, one.whole.calibration if several else last, material, inputs, settings)
-        for one in best.of
-    ]
+
+    def fitted(one: Tuned) -> Member:
+        # In a blend each keeps its calibration, by which the blend of all is judged and calibrated.
+        calibration = one.whole.calibration if several else last
+        return refitted(one, calibration, material, inputs, settings)
+
+    spark, most = material.learned.sparkSession, settings.parallelism
+    members = at_once(spark, most, fitted, best.of)
     return Champion(
         best.evaluation.name,
         members,

@@ -28,6 +28,7 @@ from models.fits import Terms, Watched
 from models.judging import Heard, heard
 from models.material import FOLD, NO_FOLD, WATCHED, Material
 from models.metrics import log_loss, merged, score_histogram
+from models.parallel import at_once
 from models.preparation import VECTOR, Inputs
 
 # Workers need numpy and Arrow, and no copy of this package.
@@ -86,14 +87,13 @@ def tuned(
         point = validated.getEstimatorParamMaps()[index]
         parameters = {param.name: float(value) for param, value in point.items()}
         of_folds = [models[index] for models in validated.subModels or []]
-        out_of_fold = merged(
-            *[
-                score_histogram(
-                    _undone(fitted.transform(prepared.where(F.col(FOLD) == k)), material)
-                )
-                for k, fitted in enumerate(of_folds)
-            ]
-        )
+
+        def of_fold(fold: int) -> pd.DataFrame:
+            unseen = prepared.where(F.col(FOLD) == fold)
+            return score_histogram(_undone(of_folds[fold].transform(unseen), material))
+
+        spark, most = prepared.sparkSession, settings.parallelism
+        out_of_fold = merged(*at_once(spark, most, of_fold, range(len(of_folds))))
     finally:
         prepared.unpersist()
     whole = PipelineModel([preparation, validated.bestModel])
