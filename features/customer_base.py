@@ -29,11 +29,7 @@ CUSTOMER_BASE = Table(
     "One row per as_of, model and parameter: the buy-till-you-die models of all customers",
     (
         AS_OF,
-        Column(
-            "model",
-            "string",
-            "mbg_nbd, mbg_cnbd_2 (regular gaps) or gamma_gamma (spend in steps of 1 %)",
-        ),
+        Column("model", "string", "mbg_nbd, mbg_cnbd_2 (regular gaps) or gamma_gamma (spend)"),
         Column("parameter", "string", "The parameter; times are in days, money in the currency"),
         Column("estimate", "double", "The estimate of maximum likelihood"),
         Column("standard_error", "double", "Its standard error; null at an end of what is sought"),

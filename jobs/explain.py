@@ -109,7 +109,8 @@ def _behind(job: Job, feature: str) -> list[Behind]:
         return [ATTRIBUTES]
     if needs == "events":
         return [EVENTS, LINES] if "_without_order" in feature else [EVENTS]
-    own = [made.sql for made in job.settings.features.custom if feature.startswith(made.name)]
+    name, _, _ = feature.rpartition("_")  # the window is after it
+    own = [made.sql for made in job.settings.features.custom if made.name == name]
     more = [column for column in MORE if any(column in text for text in (feature, *own))]
     return [replace(LINES, shown=(*LINES.shown[:-1], *more, "file"))]
 

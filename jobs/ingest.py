@@ -125,10 +125,10 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
 
 
 def _say_what_is_new(files: Files) -> None:
-    there = len(files.now) - len(files.fresh - files.early)
+    changed = len(files.fresh - files.early)
     say(
-        f"{len(files.fresh - files.early):,} files are new or changed, {len(files.gone):,} are "
-        f"gone, {there:,} are there already"
+        f"{changed:,} files are new or changed, {len(files.gone):,} are gone, "
+        f"{len(files.now) - changed:,} are there already"
     )
     if files.early:
         say(f"{len(files.early):,} of these have lines whose day has come: read again")

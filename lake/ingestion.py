@@ -12,7 +12,7 @@ from pyspark.sql.window import Window
 from conf.errors import ConfigurationError, InputError, without_codes
 from conf.source import FILES, Customers, Mapping, Source
 from lake.contracts import TRANSACTIONS, Table
-from lake.rules import NOT_YET, RULES, Check, Limits, blank
+from lake.rules import RULES, Check, Limits, blank
 
 __all__ = ["Limits", "business_session", "log_files", "mapped", "read_log"]
 
@@ -162,8 +162,9 @@ def mapped(
         *rules.checks(limits),
         (duplicate, "an exact duplicate of another row"),
     ]
-    dated_by = next(iter(rules.days.values()))
-    is_early = F.exists("reasons", lambda reason: reason.endswith(NOT_YET))
+    due_on = F.lit(None).cast("date")
+    if rules.due_on is not None:
+        due_on = F.when(F.col(rules.due_on) > F.lit(limits.last_day), F.col(rules.due_on))
     rows = typed.select("*", _reasons(checks)).select(
         *[column.name for column in table.columns if column.name != "file"],
         F.lit(source.name).alias("source"),
@@ -171,7 +172,7 @@ def mapped(
         F.col("_file").alias("file"),
         F.col("_source_row").alias("source_row"),
         "reasons",
-        F.when(is_early, F.col(dated_by)).alias("due_on"),
+        due_on.alias("due_on"),
     )
     return _said_once(rows) if isinstance(mapping, Customers) and mapping.in_log else rows
 

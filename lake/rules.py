@@ -12,8 +12,6 @@ from conf.source import Mapping
 KINDS = ("purchase", "return", "cancelled")
 FIRST_BIRTH_YEAR = 1850
 _BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
-# One day it will not be any more.
-NOT_YET = "is after the last day allowed"
 
 Check = tuple[Column, str]
 
@@ -31,15 +29,16 @@ class Limits:
 class Rules:
     """How the source's values become the columns of a table.
 
-    `days` has the columns that are moments, and the column of the business day of each, first of
-    the one that dates the row. `typed`
+    `days` has the columns that are moments, and the column of the business day of each. `typed`
     gets these, the moments also as they came in `_raw_NAME`, and the source's other expressions as
-    text. `checks` are what refuses a row, with the reason.
+    text. `checks` are what refuses a row, with the reason; `due_on` is the business day before
+    which it is refused for being too early.
     """
 
     days: dict[str, str]
     typed: Callable[[DataFrame, Mapping], DataFrame]
     checks: Callable[[Limits], list[Check]]
+    due_on: str | None = None
 
 
 def blank(column: str) -> Column:
@@ -140,13 +139,15 @@ def _dated(moment: str, day: str, limits: Limits) -> list[Check]:
     return [
         (F.col(moment).isNull(), f"{moment} is missing or not a date"),
         (F.col(day) < F.lit(limits.first_day), f"{moment} is before the first day allowed"),
-        (F.col(day) > F.lit(limits.last_day), f"{moment} {NOT_YET}"),
+        (F.col(day) > F.lit(limits.last_day), f"{moment} is after the last day allowed"),
     ]
 
 
 RULES = {
-    "transactions": Rules({"ordered_at": "ordered_on"}, _transactions, _transaction_checks),
-    "events": Rules({"happened_at": "happened_on"}, _events, _event_checks),
+    "transactions": Rules(
+        {"ordered_at": "ordered_on"}, _transactions, _transaction_checks, "ordered_on"
+    ),
+    "events": Rules({"happened_at": "happened_on"}, _events, _event_checks, "happened_on"),
     "customers": Rules(
         {
             "valid_from": "valid_from_day",
