@@ -55,7 +55,7 @@ def repurchase(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from the log to Delta."""
     from features.customer_days import customer_days
 
-    _features_of(customer_days(spark_session().read.parquet(str(log))), log, dates, output)
+    _features_of(customer_days(spark_session().read.parquet(str(log))), dates, output)
 
 
 def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
@@ -63,14 +63,14 @@ def repurchase_nightly(log: Path, dates: Sequence[date], output: Path) -> None:
     lake = _stored(log)
     if _until(lake) != dates[-1]:
         _make_anew(lake, log, dates)
-    _features_of(lake.read("customer_days"), log, dates, output)
+    _features_of_stored(lake, dates, output)
 
 
 def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project, from the log to stored transactions, stored customer-days and then to Delta."""
     lake = _stored(log)
     _make_anew(lake, log, dates)
-    _features_of(lake.read("customer_days"), log, dates, output)
+    _features_of_stored(lake, dates, output)
 
 
 def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
@@ -101,7 +101,7 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     lake.replace(TRANSACTIONS, of_day, dated("ordered_on", [day]))
     as_of = day + timedelta(1)
     update_customer_days(lake, due(lake, first, as_of), as_of)
-    _features_of(lake.read("customer_days"), log, [as_of], output)
+    _features_of_stored(lake, [as_of], output)
 
 
 def _until(lake: Any) -> date | None:
@@ -140,7 +140,13 @@ def _lines(log: Path) -> Any:
     return lines.withColumns({"ordered_at": F.to_timestamp("ordered_on"), "file": F.lit("log")})
 
 
-def _features_of(days: Any, log: Path, dates: Sequence[date], output: Path) -> None:
+def _features_of_stored(lake: Any, dates: Sequence[date], output: Path) -> None:
+    from features.windows import stored_ranges
+
+    _features_of(lake.read("customer_days"), dates, output, stored_ranges(lake))
+
+
+def _features_of(days: Any, dates: Sequence[date], output: Path, ranges: Any = None) -> None:
     from features.catalogue import catalogue
     from features.windows import Snapshots, made_features
     from lake.contracts import FEATURES as TABLE
@@ -149,7 +155,7 @@ def _features_of(days: Any, log: Path, dates: Sequence[date], output: Path) -> N
     snapshots = Snapshots(tuple(dates), WINDOWS, 30, min(dates) - timedelta(730), None)
     columns = [f.column() for f in catalogue(WINDOWS, 30) if f.name in FEATURES]
     Lake(spark_session(), str(output)).replace_dates(
-        TABLE.with_columns(columns), made_features(days, snapshots, FEATURES), dates
+        TABLE.with_columns(columns), made_features(days, snapshots, FEATURES, ranges=ranges), dates
     )
 
 

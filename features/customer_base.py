@@ -18,8 +18,9 @@ from features.likelihood import FitError, Fitted, fit_purchases, fit_spend
 from features.predictions import Predictions
 from features.probabilistic import GammaGamma, MbgNbd
 from features.snapshots import sampled
-from features.windows import Snapshots, customer_features
+from features.windows import Snapshots, made_features
 from lake.contracts import AS_OF, Column, Table
+from lake.key_ranges import KeyRanges
 
 # By the name in the table: the kind of the model, and what of it is fixed.
 PURCHASES: dict[str, dict[str, int]] = {"mbg_nbd": {}, "mbg_cnbd_2": {"k": 2}}
@@ -47,13 +48,17 @@ _OF_HISTORY = (
 )
 
 
-def fitted_customer_base(customer_days: DataFrame, snapshots: Snapshots, share: float) -> DataFrame:
-    """The rows of CUSTOMER_BASE for the dates, fitted to this share of the customers.
+def fitted_customer_base(
+    customer_days: DataFrame, snapshots: Snapshots, share: float, ranges: KeyRanges | None = None
+) -> DataFrame:
+    """The rows of CUSTOMER_BASE for the dates, fitted to this share of the customers, whom workers
+    read by ranges where these are given and all are wanted.
 
     A model that cannot be fitted, as where nobody has ordered twice, has no rows.
     """
     spark = customer_days.sparkSession
-    known = customer_features(sampled(customer_days, share), snapshots, _OF_HISTORY).cache()
+    days, read = sampled(customer_days, share), ranges if share >= 1 else None
+    known = made_features(days, snapshots, _OF_HISTORY, ranges=read).frame().cache()
     try:
         orders, money = histories(known).toPandas(), spends(known).toPandas()
     finally:

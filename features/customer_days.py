@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lake.contracts import CUSTOMER, Column, Table
@@ -32,6 +32,7 @@ CUSTOMER_DAYS = Table(
         Column("payment_methods", "array<string>", "One entry per order and method, sorted"),
     ),
     in_pieces=True,
+    in_order_of=("customer_id", "day"),
 )
 
 
@@ -43,14 +44,21 @@ def by_customer(rows: DataFrame, stored_bytes: int | None = None) -> DataFrame:
     to two, for a partition leaves a file of every as-of date. Spark would merge some by their
     bytes alone, and two cores would share three of them.
     """
-    wanted = rows.sparkSession.conf.get("spark.sql.shuffle.partitions")
-    if wanted is None or not wanted.isdecimal():  # Databricks knows `auto`
+    wanted = partitions(rows.sparkSession, stored_bytes)
+    if wanted is None:
         return rows.repartition("customer_id")
-    partitions = int(wanted)
-    if stored_bytes is not None:
-        while partitions >= 4 and partitions * PARTITION_BYTES > stored_bytes:
-            partitions //= 2
-    return rows.repartition(partitions, "customer_id")
+    return rows.repartition(wanted, "customer_id")
+
+
+def partitions(spark: SparkSession, stored_bytes: int | None = None) -> int | None:
+    """Those of `by_customer`; None where the platform decides."""
+    wanted = spark.conf.get("spark.sql.shuffle.partitions")
+    if wanted is None or not wanted.isdecimal():  # Databricks knows `auto`
+        return None
+    many = int(wanted)
+    while stored_bytes is not None and many >= 4 and many * PARTITION_BYTES > stored_bytes:
+        many //= 2
+    return many
 
 
 def by_range_of_days(rows: DataFrame) -> DataFrame:

@@ -19,6 +19,7 @@ EVENT_DAYS = Table(
         Column("last_event_at", "timestamp", "When the last event happened"),
     ),
     in_pieces=True,
+    in_order_of=("customer_id", "day"),
 )
 
 

@@ -1,7 +1,8 @@
-"""Customer-days to features at any number of as-of dates, in one pass and one exchange.
+"""Customer-days to features at any number of as-of dates, in one pass.
 
-Each customer's days are brought together and in order, which is the only exchange; `features.fold`
-makes the features of every window and date from them, a batch of customers at a time.
+Each customer's days are brought together and in order, by the only exchange, or without any by
+workers that read ranges of customers from the stored tables; `features.fold` makes the features of
+every window and date from them, a batch of customers at a time.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,19 +15,22 @@ from pyspark import cloudpickle
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features import fold, predictions, probabilistic
+from features import fold, predictions, probabilistic, stored
 from features.calendar import Calendar, Clock, numbered
 from features.catalogue import Feature, catalogue
-from features.customer_days import by_customer
+from features.customer_days import by_customer, partitions
 from features.event_days import Vocabulary
 from features.predictions import Predictions
-from lake.store import Made
+from lake.key_ranges import KeyRanges, Reading
+from lake.store import Lake, Made
 
 # Workers need numpy and Arrow, and no copy of this package.
-for module in (fold, predictions, probabilistic):
+for module in (fold, predictions, probabilistic, stored):
     cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-# Of customers' rows, in the order in which they decide between rows of one moment.
-ATTRIBUTES = ("birth_year", "gender", "location", "signed_up_on")
+
+
+# What the fold reads, as far as a lake has it.
+STORED = ("customer_days", "event_days", "customers")
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,13 @@ def made_features(
     customers: DataFrame | None = None,
     predicted: Predictions | None = None,
     stored_bytes: int | None = None,
+    ranges: KeyRanges | None = None,
 ) -> Made:
     """The rows of `customer_features`, to be handed to Spark or written by the workers, in fewer
     partitions where the tables that they are made of have few `stored_bytes`.
+
+    Where there are `ranges` of the customers in all of the stored tables, the workers read these,
+    and there is no exchange at all.
     """
     features = [
         feature
@@ -116,14 +124,21 @@ def made_features(
         if names is None or feature.name in names
     ]
     folded = snapshots.fold(features, predicted)
+    schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
+    if ranges is not None:
+        frames = zip(STORED, (customer_days, event_days, customers), strict=True)
+        tables = [table for table, rows in frames if rows is not None]
+        wanted = stored.kinds(ranges, tables, folded.reads())
+        reading = Reading(ranges, wanted, numbered(max(snapshots.as_ofs)), folded.__call__)
+        places = customer_days.sparkSession.range(0, len(ranges), 1, len(ranges))
+        return Made(places, reading.__call__, schema)
     history = _history(customer_days, event_days, customers)
     known = history.where(F.col("day") < F.lit(max(snapshots.as_ofs)))
     # Of the rows of one customer and day, those of customers have an order, by their moment.
-    within_day = [] if customers is None else ["valid_from", *ATTRIBUTES]
+    within_day = [] if customers is None else ["valid_from", *stored.ATTRIBUTES]
     needed = known.select(*dict.fromkeys([*folded.reads(), *within_day]))
     together = by_customer(needed, stored_bytes)
     in_order = together.sortWithinPartitions("customer_id", "day", *within_day)
-    schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
     return Made(in_order.select(*folded.reads()), folded.__call__, schema)
 
 
@@ -141,7 +156,19 @@ def _history(
             F.col("valid_from_day").alias("day"),
             "valid_from",
             until.alias("valid_until_day"),
-            *ATTRIBUTES,
+            *stored.ATTRIBUTES,
         )
         kinds.append(rows)
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), kinds)
+
+
+def stored_bytes(lake: Lake) -> int:
+    """Of the tables that features are made of."""
+    return sum(lake.size(name)[1] for name in STORED if lake.exists(name))
+
+
+def stored_ranges(lake: Lake) -> KeyRanges | None:
+    """Of the customers in the tables that features are made of, where workers can read them all."""
+    wanted = partitions(lake.spark, stored_bytes(lake))
+    there = [name for name in STORED if lake.exists(name)]
+    return None if wanted is None else lake.key_ranges(there, "customer_id", wanted)

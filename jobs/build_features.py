@@ -29,10 +29,11 @@ from features.increments import (
 )
 from features.labels import labels, labels_in_hours, matured
 from features.snapshots import training_dates
-from features.windows import Snapshots, made_features
+from features.windows import Snapshots, made_features, stored_bytes, stored_ranges
 from jobs.console import handled, mebibytes, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job, show_next
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
+from lake.key_ranges import KeyRanges
 from lake.store import Made, dated
 
 # Of a customer-day in the exchange, compressed, with all features, on the log of `make demo`.
@@ -44,13 +45,15 @@ STORED_BYTES_PER_DAY, BYTES_PER_VALUE = 40, 2
 @dataclass(frozen=True)
 class Known:
     """What features are made of, of all customers or of some: the lines of the log, their
-    customer-days, and where there are any the days with events and the customers' rows.
+    customer-days, and where there are any the days with events and the customers' rows; and where
+    workers find these themselves, if they can and all is wanted.
     """
 
     lines: DataFrame
     customer_days: DataFrame
     event_days: DataFrame | None = None
     customers: DataFrame | None = None
+    ranges: KeyRanges | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,8 @@ def _build(
     job: Job, span: LogSpan, known: Known, columns: Sequence[Column], dates: list[date]
 ) -> None:
     share = job.settings.features.fitted_share
-    base = fitted_customer_base(known.customer_days, _snapshots(job, span, dates), share)
+    snapshots = _snapshots(job, span, dates)
+    base = fitted_customer_base(known.customer_days, snapshots, share, known.ranges)
     job.lake.replace(CUSTOMER_BASE, base, dated("as_of", dates))
     table = FEATURES.with_columns(columns)
     if job.settings.features.custom:
@@ -202,6 +206,7 @@ def known_before(job: Job, span: LogSpan) -> Known:
         job.lake.read("customer_days"),
         job.lake.read("event_days") if events else None,
         job.lake.read("customers") if customers else None,
+        stored_ranges(job.lake),
     )
 
 
@@ -226,7 +231,8 @@ def features_at_anew(job: Job, span: LogSpan, known: Known) -> DataFrame:
     """
     dates = [span.as_of]
     share = job.settings.features.fitted_share
-    base = fitted_customer_base(known.customer_days, _snapshots(job, span, dates), share)
+    snapshots = _snapshots(job, span, dates)
+    base = fitted_customer_base(known.customer_days, snapshots, share, known.ranges)
     return _with_own(job, known, dates, _made(job, span, known, dates, base).frame())
 
 
@@ -250,14 +256,9 @@ def _made(
         event_days=known.event_days,
         customers=known.customers,
         predicted=fitted,
-        stored_bytes=_stored_bytes(job),
+        stored_bytes=stored_bytes(job.lake),
+        ranges=known.ranges,
     )
-
-
-def _stored_bytes(job: Job) -> int:
-    """Of the tables that the fold reads, as far as there are any."""
-    read = ("customer_days", "event_days", "customers")
-    return sum(job.lake.size(name)[1] for name in read if job.lake.exists(name))
 
 
 def _snapshots(job: Job, span: LogSpan, dates: Sequence[date]) -> Snapshots:
@@ -375,9 +376,12 @@ def plan_of(
     snapshots = sum(counted[str(d)] for d in missing)
     columns, own = feature_columns(job), job.settings.features.custom
     windows = job.settings.features.windows
-    stored = _stored_bytes(job) or counted["days"] * STORED_BYTES_PER_DAY
+    stored = stored_bytes(job.lake) or counted["days"] * STORED_BYTES_PER_DAY
     days = next(work.days for log, work in changes.of_logs if log is ORDERS)
-    own_exchange = [("another, for features of your own", "the lines, once for each window")]
+    own_exchange = [("exchanged for features of your own", "the lines, once for each window")]
+    is_in_ranges = job.lake.exists("customer_days") and stored_ranges(job.lake) is not None
+    exchanged = mebibytes(counted["days"] * BYTES_PER_DAY)
+    together = "workers read ranges of customers" if is_in_ranges else "one exchange by customer"
     return [
         ("lines of the log before as_of", counted["lines"]),
         ("customer-days, about", counted["days"]),
@@ -389,10 +393,10 @@ def plan_of(
         ("snapshots to come, about", snapshots),
         ("passes over customer_days", -(-len(missing) // job.settings.features.dates_per_chunk)),
         ("read a pass, about", mebibytes(stored)),
-        ("one exchange a pass, about", mebibytes(counted["days"] * BYTES_PER_DAY)),
+        ("exchanged a pass, at most", "nothing" if is_in_ranges else exchanged),
         *(own_exchange if own else []),
         ("written, about", mebibytes(snapshots * len(columns) * BYTES_PER_VALUE)),
-        ("plan", "each customer's days together, numpy fold of all dates (features/fold.py)"),
+        ("plan", f"{together}, numpy fold of all dates (features/fold.py)"),
     ]
 
 

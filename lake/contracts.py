@@ -33,7 +33,8 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """A Delta table: what a row is, its columns, and what it is partitioned by. One that is written
-    `in_pieces` has its small files merged when there are many.
+    `in_pieces` has its small files merged when there are many. The rows of a file are
+    `in_order_of` columns, and workers can read them by ranges of the first (see `lake.key_ranges`).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Table:
     # Delta's table properties.
     properties: tuple[tuple[str, str], ...] = ()
     in_pieces: bool = False
+    in_order_of: tuple[str, ...] = ()
 
     @property
     def schema(self) -> str:

@@ -4,8 +4,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,17 +16,19 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 from pyspark import cloudpickle
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
 
 from conf.errors import ConfigurationError, InputError
-from lake import part_files
+from lake import key_ranges, part_files
 from lake.contracts import Column, Table
+from lake.key_ranges import GROUP_ROWS, KeyRanges, Pieces, pieces
 
 # Workers need Arrow, and no copy of this package.
-cloudpickle.register_pickle_by_value(part_files)  # type: ignore[no-untyped-call]
+for module in (part_files, key_ranges):
+    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 _BUILT_BY = {
     "transactions": "ingest",
@@ -56,6 +58,11 @@ _BUILT_BY = {
 TABLES = tuple(_BUILT_BY)
 # Of tables written in pieces: so many files beyond those of this size are merged.
 SMALL_FILES, FILE_BYTES = 50, 128 * 2**20
+# Of tables whose rows are in an order: what is set while they are written.
+ROW_GROUPS = {
+    "parquet.block.row.count.limit": str(GROUP_ROWS),
+    "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
+}
 # Facts are looked for in so many commits, the newest of a table.
 LOOKED_BACK = 50
 # Where they are: in what a write says of itself, and in a property where nothing was written.
@@ -66,6 +73,8 @@ KEEP_ROWS = {
 }
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
+# The newest protocol by which a file's columns are called what the table calls them.
+PLAIN_READER = 1
 # From this protocol on, a file may hold rows that a vector beside it deletes.
 HIDES_ROWS = 3
 
@@ -174,10 +183,14 @@ class Lake:
         if table.in_pieces and where is not None:
             self._merge_small_files(table)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
-        writer = table.select(frame).writeTo(self.name(table.name)).option("mergeSchema", "true")
+        rows = table.select(frame)
+        if table.in_order_of:
+            rows = rows.sortWithinPartitions(*table.in_order_of)
+        writer = rows.writeTo(self.name(table.name)).option("mergeSchema", "true")
         if facts is not None:
             writer = writer.option("userMetadata", json.dumps({FACTS: facts}))
-        writer.overwrite(F.expr(where or "true"))
+        with self._row_groups(table.in_order_of):
+            writer.overwrite(F.expr(where or "true"))
         # Where no row comes and none goes, Delta commits nothing.
         if facts is not None and self.facts(table.name) != facts:
             self._note(table.name, facts)
@@ -190,7 +203,7 @@ class Lake:
         """
         files, size = self.size(table.name)
         if files - size // FILE_BYTES >= SMALL_FILES:
-            self.compact(table.name)
+            self.compact(table.name, table.in_order_of)
 
     def amend(
         self,
@@ -377,9 +390,48 @@ class Lake:
         files, size = detail.select("numFiles", "sizeInBytes").collect()[0]
         return int(files), int(size)
 
-    def compact(self, table: str) -> None:
-        """Merge the table's small files."""
-        self.spark.sql(f"OPTIMIZE {self.name(table)}")
+    def compact(self, table: str, in_order_of: Sequence[str] = ()) -> None:
+        """Merge the table's small files, into some whose rows are again in the order of the first
+        of the columns, or near enough.
+        """
+        clustered = f" ZORDER BY ({in_order_of[0]})" if in_order_of else ""
+        with self._row_groups(in_order_of):
+            self.spark.sql(f"OPTIMIZE {self.name(table)}{clustered}")
+
+    @contextmanager
+    def _row_groups(self, in_order_of: Sequence[str]) -> Iterator[None]:
+        """Files written meanwhile have small row groups, each with few of the ordered values."""
+        before = {key: self.spark.conf.get(key, None) for key in ROW_GROUPS if in_order_of}
+        try:
+            for key in before:
+                with suppress(PySparkException):  # some platforms have the last word
+                    self.spark.conf.set(key, ROW_GROUPS[key])
+            yield
+        finally:
+            for key, value in before.items():
+                with suppress(PySparkException):
+                    if value is None:
+                        self.spark.conf.unset(key)
+                    else:
+                        self.spark.conf.set(key, value)
+
+    def key_ranges(self, tables: Sequence[str], key: str, most: int) -> KeyRanges | None:
+        """The rows of the tables as they are now, by at most so many ranges of a key, or more of
+        very large ones, for workers to read; None where they do not see the files, or the rows are
+        in no order.
+        """
+        found = {table: self._pieces(table, key) for table in tables}
+        known = {table: some for table, some in found.items() if some is not None}
+        return KeyRanges.of(known, key, most) if known.keys() == found.keys() else None
+
+    def _pieces(self, table: str, key: str) -> Pieces | None:
+        log = self._log(table)
+        if log is None or log.protocol().min_reader_version > PLAIN_READER:
+            return None
+        paths = pa.table(log.get_add_actions(flatten=True))["path"].to_pylist()
+        if not paths or any("/" in path for path in paths):  # of a partition, or of another table
+            return None
+        return pieces([f"{self.folder(table)}/{path}" for path in paths], key)
 
     def vacuum(self, table: str, hours: int) -> None:
         """Remove the files that no version of the last `hours` needs."""
