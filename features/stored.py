@@ -41,13 +41,15 @@ def _as_stored(rows: pa.Table) -> pa.Table:
 def _of_events(rows: pa.Table) -> pa.Table:
     if "last_event_at" not in rows.column_names:
         return rows
-    micros = rows["last_event_at"].cast(pa.int64())
+    at = rows["last_event_at"]
+    micros = at.cast(pa.timestamp("us", at.type.tz)).cast(pa.int64())
     return rows.drop_columns("last_event_at").append_column("last_event_micros", micros)
 
 
 def _of_customers(rows: pa.Table) -> pa.Table:
-    by_moment = [(name, "ascending") for name in ("valid_from", *ATTRIBUTES)]
-    rows = rows.take(pc.sort_indices(rows, sort_keys=by_moment, null_placement="at_start"))
+    # From the end, so that nulls come first, as they do in Spark.
+    by_moment = [(name, "descending") for name in ("valid_from", *ATTRIBUTES)]
+    rows = rows.take(pc.sort_indices(rows, sort_keys=by_moment)[::-1])
     day, until = rows["valid_from_day"], pc.fill_null(rows["valid_until_day"], date.max)
     kept = rows.select(["customer_id", *ATTRIBUTES])
     return kept.append_column("day", day).append_column("valid_until_day", until)

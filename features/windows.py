@@ -109,8 +109,9 @@ def made_features(
     """The rows of `customer_features`, to be handed to Spark or written by the workers, in fewer
     partitions where the tables that they are made of have few `stored_bytes`.
 
-    Where there are `ranges` of the customers in all of the stored tables, the workers read these,
-    and there is no exchange at all.
+    Where there are `ranges` of the customers in the stored tables, the workers read these, and
+    there is no exchange at all: the frames then only say which tables there are, and must hold all
+    of their rows.
     """
     features = [
         feature
@@ -169,6 +170,8 @@ def stored_bytes(lake: Lake) -> int:
 
 def stored_ranges(lake: Lake) -> KeyRanges | None:
     """Of the customers in the tables that features are made of, where workers can read them all."""
+    if not lake.is_folder:
+        return None
     wanted = partitions(lake.spark, stored_bytes(lake))
     there = [name for name in STORED if lake.exists(name)]
     return None if wanted is None else lake.key_ranges(there, "customer_id", wanted)

@@ -381,6 +381,7 @@ def plan_of(
     own_exchange = [("exchanged for features of your own", "the lines, once for each window")]
     is_in_ranges = job.lake.exists("customer_days") and stored_ranges(job.lake) is not None
     exchanged = mebibytes(counted["days"] * BYTES_PER_DAY)
+    is_all = job.settings.features.fitted_share >= 1
     together = "workers read ranges of customers" if is_in_ranges else "one exchange by customer"
     return [
         ("lines of the log before as_of", counted["lines"]),
@@ -393,7 +394,7 @@ def plan_of(
         ("snapshots to come, about", snapshots),
         ("passes over customer_days", -(-len(missing) // job.settings.features.dates_per_chunk)),
         ("read a pass, about", mebibytes(stored)),
-        ("exchanged a pass, at most", "nothing" if is_in_ranges else exchanged),
+        ("exchanged a pass, at most", "nothing" if is_in_ranges and is_all else exchanged),
         *(own_exchange if own else []),
         ("written, about", mebibytes(snapshots * len(columns) * BYTES_PER_VALUE)),
         ("plan", f"{together}, numpy fold of all dates (features/fold.py)"),

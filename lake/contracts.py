@@ -33,8 +33,8 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """A Delta table: what a row is, its columns, and what it is partitioned by. One that is written
-    `in_pieces` has its small files merged when there are many. The rows of a file are
-    `in_order_of` columns, and workers can read them by ranges of the first (see `lake.key_ranges`).
+    `in_pieces` has its small files merged when there are many. In a folder, the rows of a file
+    are `in_order_of` columns, so that workers can read ranges of the first (`lake.key_ranges`).
     """
 
     name: str
@@ -130,6 +130,7 @@ CUSTOMERS = Table(
     ),
     properties=(CHANGE_FEED,),
     in_pieces=True,
+    in_order_of=("customer_id", "valid_from"),
 )
 
 # The tables that a source fills.

@@ -20,13 +20,14 @@ import pyarrow.parquet as pq
 Batches = Iterator[pa.RecordBatch]
 Ints = npt.NDArray[np.int64]
 # Of a row group: few enough that most of one lies in the range that reads it.
-GROUP_ROWS = 2**16
-# Rows that a range has at most, about, for a worker holds them all; and that a batch has.
+GROUP_ROWS = 2**14
+# Rows that a range has, about, at most, for a worker holds all that it reads; and that a batch has.
 RANGE_ROWS, BATCH_ROWS = 1_000_000, 100_000
 # So many rows tell where the ranges begin.
 SAMPLED_ROWS = 1_000_000
-# What ranges may read in all: so many times the rows that there are, and so many more.
-MOST_READ, FEW_ROWS = 1.5, 1_000_000
+# What ranges may read in all: so many times the rows that there are, and so many more. To read a
+# row costs a fifth of what it costs to bring it through an exchange.
+MOST_READ, FEW_ROWS = 2.5, 1_000_000
 # A day, counted from 1970-01-01, in so many bits below the rank of a key, to sort by both.
 _DAY_BITS, _BEFORE_1970 = 24, 2**22
 
@@ -69,22 +70,36 @@ class Pieces:
 
 
 def pieces(files: Sequence[str], key: str) -> Pieces | None:
-    """Those of Parquet files; None where one does not say which keys are in it."""
-    groups, schemas = [], []
-    for file in files:
-        opened = _opened(file, key)
-        schemas.append(opened.schema_arrow)
-        about = opened.metadata
-        column = about.schema.names.index(key)
-        for place in range(about.num_row_groups):
-            group = about.row_group(place)
-            if not group.num_rows:
-                continue
-            keys = group.column(column).statistics
-            if keys is None or not keys.has_min_max:
+    """Those of Parquet files; None where one cannot be read, does not say which keys are in it, or
+    has another type of a column than the others.
+    """
+    groups: list[RowGroup] = []
+    schemas = []
+    try:
+        for file in files:
+            opened = _opened(file, key)
+            schemas.append(opened.schema_arrow)
+            found = _groups(file, opened.metadata, key)
+            if found is None:
                 return None
-            groups.append(RowGroup(file, place, group.num_rows, keys.min, keys.max))
-    return Pieces(tuple(groups), pa.unify_schemas(schemas))
+            groups += found
+        return Pieces(tuple(groups), pa.unify_schemas(schemas))
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return None
+
+
+def _groups(file: str, about: pq.FileMetaData, key: str) -> list[RowGroup] | None:
+    found = []
+    column = about.schema.names.index(key)
+    for place in range(about.num_row_groups):
+        group = about.row_group(place)
+        if not group.num_rows:
+            continue
+        keys = group.column(column).statistics
+        if keys is None or not keys.has_min_max or keys.null_count:
+            return None
+        found.append(RowGroup(file, place, group.num_rows, keys.min, keys.max))
+    return found
 
 
 @dataclass(frozen=True)
@@ -99,7 +114,8 @@ class KeyRanges:
 
     @classmethod
     def of(cls, tables: Mapping[str, Pieces], key: str, most: int) -> "KeyRanges | None":
-        """At most so many ranges of about as many rows each, or more where they would be too large.
+        """At most so many ranges of about as many rows each, and at least half as many, or more
+        where they would be too large.
 
         None where workers would read most groups again and again, for their rows are in no order,
         and where there are no rows.
@@ -110,13 +126,11 @@ class KeyRanges:
             return None
         fewest = -(-rows // RANGE_ROWS)
         keys, counts = _sampled(groups, key)
-        wanted = max(most, fewest)
-        while wanted >= fewest:
+        for wanted in (max(most, fewest), max(-(-most // 2), fewest)):
             made = cls(key, tables, _bounds(keys, counts, wanted))
             read = sum(g.rows for at in made._ranges() for g in groups if g.touches(*at))
             if read <= MOST_READ * rows + FEW_ROWS:
                 return made
-            wanted //= 2
         return None
 
     def __len__(self) -> int:
@@ -140,7 +154,7 @@ class KeyRanges:
             inside &= pc.greater_equal(keys, begin).to_numpy(zero_copy_only=False)
         if end is not None:
             inside &= pc.less(keys, end).to_numpy(zero_copy_only=False)
-        days = rows["day"].cast(pa.int32()).to_numpy().astype(np.int64)
+        days = rows["day"].cast(pa.int32()).fill_null(before).to_numpy().astype(np.int64)
         kept = np.flatnonzero(inside[ranks] & (days < before))
         by_both = (ranks[kept] << _DAY_BITS) + days[kept] + _BEFORE_1970
         taken = kept[np.argsort(by_both, kind="stable")]

@@ -58,7 +58,9 @@ _BUILT_BY = {
 TABLES = tuple(_BUILT_BY)
 # Of tables written in pieces: so many files beyond those of this size are merged.
 SMALL_FILES, FILE_BYTES = 50, 128 * 2**20
-# Of tables whose rows are in an order: what is set while they are written.
+# Of tables whose rows are in an order: the property that says so, and what is set while they are
+# written.
+IN_ORDER_OF = "in_order_of"
 ROW_GROUPS = {
     "parquet.block.row.count.limit": str(GROUP_ROWS),
     "spark.databricks.io.skipping.mdc.sortWithinFiles": "true",
@@ -136,6 +138,11 @@ class Lake:
         """The folder or the schema, for people to read."""
         return self._schema or self._path
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether Python sees the tables' files, in a folder."""
+        return not self._schema and is_folder(self._path) and not is_remote()
+
     def folder(self, name: str) -> str:
         """A folder for files that belong to the tables."""
         return f"{self._path}/{name}"
@@ -184,12 +191,13 @@ class Lake:
             self._merge_small_files(table)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         rows = table.select(frame)
-        if table.in_order_of:
+        is_in_order = bool(table.in_order_of) and self.is_folder
+        if is_in_order:
             rows = rows.sortWithinPartitions(*table.in_order_of)
         writer = rows.writeTo(self.name(table.name)).option("mergeSchema", "true")
         if facts is not None:
             writer = writer.option("userMetadata", json.dumps({FACTS: facts}))
-        with self._row_groups(table.in_order_of):
+        with self._small_row_groups(is_in_order):
             writer.overwrite(F.expr(where or "true"))
         # Where no row comes and none goes, Delta commits nothing.
         if facts is not None and self.facts(table.name) != facts:
@@ -203,7 +211,7 @@ class Lake:
         """
         files, size = self.size(table.name)
         if files - size // FILE_BYTES >= SMALL_FILES:
-            self.compact(table.name, table.in_order_of)
+            self.compact(table.name)
 
     def amend(
         self,
@@ -305,7 +313,7 @@ class Lake:
         """The table's log, for questions that delta-rs answers in milliseconds and Spark in up to a
         second; None where Python does not see its files, or there is no table.
         """
-        if self._schema or not is_folder(self._path) or is_remote():
+        if not self.is_folder:
             return None
         try:
             return DeltaTable(self.folder(table))
@@ -390,30 +398,35 @@ class Lake:
         files, size = detail.select("numFiles", "sizeInBytes").collect()[0]
         return int(files), int(size)
 
-    def compact(self, table: str, in_order_of: Sequence[str] = ()) -> None:
-        """Merge the table's small files, into some whose rows are again in the order of the first
-        of the columns, or near enough.
+    def compact(self, table: str) -> None:
+        """Merge the table's small files, into some whose rows are again in order, where they were:
+        by the ranges of Delta's Z-order, which are a thousandth of the table each.
         """
-        clustered = f" ZORDER BY ({in_order_of[0]})" if in_order_of else ""
-        with self._row_groups(in_order_of):
-            self.spark.sql(f"OPTIMIZE {self.name(table)}{clustered}")
+        key = self.properties(table).get(IN_ORDER_OF, "").partition(" ")[0]
+        with self._small_row_groups(bool(key)), suppress(AnalysisException):
+            if key:
+                self.spark.sql(f"OPTIMIZE {self.name(table)} ZORDER BY ({key})")
+                return
+        # Somebody may have given the table a clustering of its own.
+        self.spark.sql(f"OPTIMIZE {self.name(table)}")
 
     @contextmanager
-    def _row_groups(self, in_order_of: Sequence[str]) -> Iterator[None]:
-        """Files written meanwhile have small row groups, each with few of the ordered values."""
-        before = {key: self.spark.conf.get(key, None) for key in ROW_GROUPS if in_order_of}
+    def _small_row_groups(self, wanted: bool) -> Iterator[None]:
+        """What the session writes meanwhile, in any thread, has small row groups."""
+        before: dict[str, str | None] = {}
         try:
-            for key in before:
+            for key, value in ROW_GROUPS.items() if wanted else ():
                 with suppress(PySparkException):  # some platforms have the last word
-                    self.spark.conf.set(key, ROW_GROUPS[key])
+                    before[key] = self.spark.conf.get(key, None)
+                    self.spark.conf.set(key, value)
             yield
         finally:
-            for key, value in before.items():
+            for key, known in before.items():
                 with suppress(PySparkException):
-                    if value is None:
+                    if known is None:
                         self.spark.conf.unset(key)
                     else:
-                        self.spark.conf.set(key, value)
+                        self.spark.conf.set(key, known)
 
     def key_ranges(self, tables: Sequence[str], key: str, most: int) -> KeyRanges | None:
         """The rows of the tables as they are now, by at most so many ranges of a key, or more of
@@ -478,7 +491,10 @@ class Lake:
         partitions = (
             f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         )
-        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in table.properties)
+        set_ = dict(table.properties)
+        if table.in_order_of and self.is_folder:
+            set_[f"repurchase.{IN_ORDER_OF}"] = " ".join(table.in_order_of)
+        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in set_.items())
         properties = f"TBLPROPERTIES ({pairs})" if pairs else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "

@@ -3,15 +3,18 @@
 import datetime as dt
 from random import Random
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from features import stored
 from features.customer_days import CUSTOMER_DAYS, customer_days
 from features.event_days import event_days
 from features.windows import Snapshots, made_features, stored_ranges
 from lake import store
 from lake.contracts import CUSTOMERS
+from lake.key_ranges import KeyRanges, Pieces
 from lake.store import Lake
 from tests.features.behaviour_oracle import CUSTOMER_SCHEMA, EVENT_SCHEMA, frame
 from tests.features.oracle import transactions
@@ -25,8 +28,6 @@ from tests.features.test_behaviour import (
 )
 from tests.features.test_windows import configured
 
-pytestmark = pytest.mark.slow
-
 
 def halved(lake: Lake, table: store.Table, rows: DataFrame, day: dt.date) -> None:
     """Write the rows in two commits: those before the day, and the others."""
@@ -34,6 +35,7 @@ def halved(lake: Lake, table: store.Table, rows: DataFrame, day: dt.date) -> Non
     lake.replace(table, rows.where(f"day >= DATE'{day}'"), f"day >= DATE'{day}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "ranges"), [(1, 5), (2, 1)])
 def test_read_by_workers_the_features_are_those_of_the_exchange(
     spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch, seed: int, ranges: int
@@ -66,6 +68,7 @@ def test_read_by_workers_the_features_are_those_of_the_exchange(
         beside = {"event_days": lake.read("event_days"), "customers": lake.read("customers")}
 
 
+@pytest.mark.slow
 def test_what_is_dated_later_is_not_looked_at(spark: SparkSession, lake: Lake) -> None:
     lines, _, _, as_ofs = random_shop(Random(4), WINDOWS)
     first = min(as_ofs)
@@ -78,3 +81,13 @@ def test_what_is_dated_later_is_not_looked_at(spark: SparkSession, lake: Lake) -
         assert found is not None
         made.append(rows_of(made_features(days, snapshots, ranges=found).frame()))
     assert made[0] == made[1] != []
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_moments_are_in_microseconds_whatever_the_files_have(unit: str, zone: str | None) -> None:
+    at = pa.array([dt.datetime(2024, 1, 1, 12)]).cast(pa.timestamp(unit, zone))
+    events = pa.table({"customer_id": ["a"], "last_event_at": at})
+    ranges = KeyRanges("customer_id", {"event_days": Pieces((), events.schema)}, ())
+    (kind,) = stored.kinds(ranges, ["event_days"], ["customer_id", "last_event_micros"])
+    assert kind.rows(events)["last_event_micros"].to_pylist() == [1_704_110_400_000_000]

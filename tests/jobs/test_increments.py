@@ -271,16 +271,18 @@ def test_the_plan_is_what_is_then_done(job, files, tmp_path) -> None:
             plan["of these, there already"],
             plan["snapshots to come, about"],
             plan["passes over customer_days"],
+            plan["exchanged a pass, at most"] == "nothing",
         )
 
     ingest(growing, source, str(log))
-    assert planned() == ("all", 0, 15, 2)
+    assert planned() == ("all", 0, 15, 2, False)
     assert build_features(growing, log_span(growing, None), days).made == days
-    assert planned() == (0, 3, 0, 0)
-    assert planned(again=True) == (0, 0, 15, 2)
+    assert building.known_before(growing, log_span(growing, None)).ranges is not None
+    assert planned() == (0, 3, 0, 0, True)
+    assert planned(again=True) == (0, 0, 15, 2, True)
     write(log, "2.csv", [line(1, 30, 999)])  # late: it changes what is seen after day 30
     ingest(growing, source, str(log))
-    assert planned() == (1, 2, 5, 1)
+    assert planned() == (1, 2, 5, 1, True)
     assert build_features(growing, log_span(growing, None), days).made == days[2:]
 
 

@@ -107,8 +107,9 @@ def test_rows_in_no_order_are_not_read_again_for_every_range(
     shuffled = [in_order[n * 7 % 400] for n in range(400)]
     mixed = {"visits": stored(tmp_path / "mixed", [shuffled], 100)}
     ordered = {"visits": stored(tmp_path, [in_order], 50)}
-    assert len(KeyRanges.of(ordered, "who", 4) or ()) == 4
-    assert len(KeyRanges.of(mixed, "who", 4) or ()) == 1
+    for most, of_mixed in ((2, 2), (4, 2), (6, 0)):
+        assert len(KeyRanges.of(ordered, "who", most) or ()) == most
+        assert len(KeyRanges.of(mixed, "who", most) or ()) == of_mixed
     monkeypatch.setattr(key_ranges, "RANGE_ROWS", 100)
     assert len(KeyRanges.of(ordered, "who", 1) or ()) == 4
     assert KeyRanges.of(mixed, "who", 1) is None
@@ -128,10 +129,26 @@ def test_a_column_that_an_older_file_lacks_is_null_there(tmp_path: Path) -> None
         assert sorted(rows, key=str) == [("a", 0, 1), ("a", 0, None)]
 
 
-def test_files_that_do_not_say_their_keys_are_left_to_spark(tmp_path: Path) -> None:
+def test_files_that_do_not_say_their_keys_or_differ_are_left_to_spark(tmp_path: Path) -> None:
     table = pa.table([["a"], [FIRST], [1]], schema=SCHEMA)
-    pq.write_table(table, tmp_path / "silent.parquet", write_statistics=False)
-    assert pieces([str(tmp_path / "silent.parquet")], "who") is None
+    plain, silent, nobody, other = (str(tmp_path / f"{n}.parquet") for n in range(4))
+    pq.write_table(table, plain)
+    assert pieces([plain], "who") is not None
+    pq.write_table(table, silent, write_statistics=False)
+    pq.write_table(pa.table([["a", None], [FIRST] * 2, [1, 1]], schema=SCHEMA), nobody)
+    pq.write_table(table.set_column(2, "pages", pa.array(["one"])), other)
+    for files in ([silent], [plain, nobody], [plain, other], [plain, str(tmp_path / "gone")]):
+        assert pieces(files, "who") is None
+
+
+def test_a_row_without_a_day_is_dated_before_none(tmp_path: Path) -> None:
+    file = str(tmp_path / "visits.parquet")
+    pq.write_table(pa.table([["a", "b"], [None, FIRST], [1, 2]], schema=SCHEMA), file)
+    found = pieces([file], "who")
+    assert found is not None
+    ranges = KeyRanges.of({"visits": found}, "who", 1)
+    assert ranges is not None
+    assert read(ranges, dt.date(9999, 12, 31)) == [[("b", 0, 2)]]
 
 
 VISITS = Table(
@@ -162,6 +179,7 @@ def daily(spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> L
     return lake
 
 
+@pytest.mark.slow
 def test_a_table_in_order_is_read_by_ranges_before_and_after_its_files_are_merged(
     daily: Lake,
 ) -> None:
@@ -173,10 +191,25 @@ def test_a_table_in_order_is_read_by_ranges_before_and_after_its_files_are_merge
         assert len(ranges) == 4
         rows = chain(*read(ranges, FIRST + dt.timedelta(9)))
         assert [(who, FIRST + dt.timedelta(day), pages) for who, day, pages in rows] == expected
-        daily.compact("visits", VISITS.in_order_of)
+        daily.compact("visits")
     assert daily.spark.conf.get("parquet.block.row.count.limit", None) is None
 
 
+@pytest.mark.slow
+def test_a_table_that_somebody_has_clustered_is_merged_as_that_says(
+    spark: SparkSession, lake: Lake
+) -> None:
+    spark.sql(
+        f"CREATE TABLE {lake.name('visits')} (who STRING, day DATE, pages INT) USING DELTA "
+        "CLUSTER BY (day) TBLPROPERTIES ('repurchase.in_order_of' = 'who day')"
+    )
+    rows = spark.createDataFrame([("a", FIRST, 1)], "who string, day date, pages int")
+    lake.replace(VISITS, rows)
+    lake.compact("visits")
+    assert [tuple(row) for row in lake.read("visits").collect()] == [("a", FIRST, 1)]
+
+
+@pytest.mark.slow
 def test_merged_in_no_order_a_table_is_left_to_spark(
     daily: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +220,7 @@ def test_merged_in_no_order_a_table_is_left_to_spark(
     assert daily.key_ranges(["visits"], "who", 4) is None
 
 
+@pytest.mark.slow
 def test_a_table_whose_files_may_hide_rows_or_of_partitions_is_left_to_spark(
     spark: SparkSession, lake: Lake
 ) -> None:
