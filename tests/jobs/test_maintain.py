@@ -18,12 +18,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_table_written_file_by_file_stays_in_few_files(
-    spark: SparkSession, undisturbed: Path, tmp_path: Path
+    spark: SparkSession, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lake.store.SMALL_FILES", 10)
     lake = Lake(spark, str(tmp_path / "lake"))
     job = Job(spark, lake, load_settings("local"))
     line = Lake(spark, str(undisturbed)).read("transactions").limit(1)
-    written = 60
+    written = 12
     for day in range(written):
         name = f"{day:03}.csv"
         frame = line.withColumn("file", F.lit(name))
