@@ -19,6 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.key_ranges import ranked
+
 Ints = npt.NDArray[np.int64]
 
 # Columns of customer_days, and what is counted from them and the calendar.
@@ -539,10 +541,8 @@ class _Facets:
         row = np.repeat(
             np.arange(len(listed)), pc.list_value_length(listed).fill_null(0).to_numpy()
         )
-        coded = listed.flatten().dictionary_encode()
-        rank = pc.rank(coded.dictionary, sort_keys="ascending").to_numpy() - 1
-        self._names = coded.dictionary.take(pc.sort_indices(coded.dictionary))
-        code = rank[coded.indices.to_numpy()].astype(np.int64)
+        entries = listed.flatten().dictionary_encode()
+        self._names, code = ranked(pa.chunked_array([entries]))
         width = max(1, len(self._names))
         facet = of_customer[row] * width + code
         by_facet = np.argsort(facet, kind="stable")

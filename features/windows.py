@@ -27,8 +27,6 @@ from lake.store import Lake, Made
 # Workers need numpy and Arrow, and no copy of this package.
 for module in (fold, predictions, probabilistic, stored):
     cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
-
-
 # What the fold reads, as far as a lake has it.
 STORED = ("customer_days", "event_days", "customers")
 
@@ -165,13 +163,21 @@ def _history(
 
 def stored_bytes(lake: Lake) -> int:
     """Of the tables that features are made of."""
-    return sum(lake.size(name)[1] for name in STORED if lake.exists(name))
+    return _bytes(lake, _there(lake))
 
 
 def stored_ranges(lake: Lake) -> KeyRanges | None:
     """Of the customers in the tables that features are made of, where workers can read them all."""
-    if not lake.is_folder:
+    there = _there(lake) if lake.is_folder else []
+    if "customer_days" not in there:
         return None
-    wanted = partitions(lake.spark, stored_bytes(lake))
-    there = [name for name in STORED if lake.exists(name)]
+    wanted = partitions(lake.spark, _bytes(lake, there))
     return None if wanted is None else lake.key_ranges(there, "customer_id", wanted)
+
+
+def _there(lake: Lake) -> list[str]:
+    return [name for name in STORED if lake.exists(name)]
+
+
+def _bytes(lake: Lake, tables: Sequence[str]) -> int:
+    return sum(lake.size(name)[1] for name in tables)

@@ -256,7 +256,7 @@ def _made(
         event_days=known.event_days,
         customers=known.customers,
         predicted=fitted,
-        stored_bytes=stored_bytes(job.lake),
+        stored_bytes=stored_bytes(job.lake) if known.ranges is None else None,
         ranges=known.ranges,
     )
 
@@ -379,7 +379,7 @@ def plan_of(
     stored = stored_bytes(job.lake) or counted["days"] * STORED_BYTES_PER_DAY
     days = next(work.days for log, work in changes.of_logs if log is ORDERS)
     own_exchange = [("exchanged for features of your own", "the lines, once for each window")]
-    is_in_ranges = job.lake.exists("customer_days") and stored_ranges(job.lake) is not None
+    is_in_ranges = stored_ranges(job.lake) is not None
     exchanged = mebibytes(counted["days"] * BYTES_PER_DAY)
     is_all = job.settings.features.fitted_share >= 1
     together = "workers read ranges of customers" if is_in_ranges else "one exchange by customer"

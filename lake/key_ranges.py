@@ -148,7 +148,7 @@ class KeyRanges:
         begin, end = self._ranges()[place]
         read = [kind.made(self.tables[kind.table], self.key, begin, end) for kind in kinds]
         rows = pa.concat_tables(read, promote_options="default")
-        keys, ranks = _ranked(rows[self.key])
+        keys, ranks = ranked(rows[self.key])
         inside = np.ones(len(keys), dtype=bool)
         if begin is not None:
             inside &= pc.greater_equal(keys, begin).to_numpy(zero_copy_only=False)
@@ -204,7 +204,7 @@ def _opened(file: str, key: str) -> pq.ParquetFile:
     return pq.ParquetFile(file, read_dictionary=[key], coerce_int96_timestamp_unit="us")
 
 
-def _ranked(column: pa.ChunkedArray) -> tuple[pa.Array, Ints]:
+def ranked(column: pa.ChunkedArray) -> tuple[pa.Array, Ints]:
     """The distinct values of a dictionary in their order, and the place of each row's in them."""
     unified = column.unify_dictionaries()
     values = unified.chunk(0).dictionary
@@ -220,7 +220,7 @@ def _sampled(groups: Sequence[RowGroup], key: str) -> tuple[pa.Array, Ints]:
     in_order = sorted(groups, key=lambda group: (group.first, group.last))
     every = -(-sum(group.rows for group in groups) // SAMPLED_ROWS)
     read = [_read(group.file, [group], key, [key]) for group in in_order[::every]]
-    keys, ranks = _ranked(pa.concat_tables(read)[key])
+    keys, ranks = ranked(pa.concat_tables(read)[key])
     return keys, np.bincount(ranks)
 
 

@@ -191,7 +191,7 @@ class Lake:
             self._merge_small_files(table)
         # What differs in columns is a new feature, or one no longer built: old dates keep theirs.
         rows = table.select(frame)
-        is_in_order = bool(table.in_order_of) and self.is_folder
+        is_in_order = self._is_in_order(table)
         if is_in_order:
             rows = rows.sortWithinPartitions(*table.in_order_of)
         writer = rows.writeTo(self.name(table.name)).option("mergeSchema", "true")
@@ -202,6 +202,10 @@ class Lake:
         # Where no row comes and none goes, Delta commits nothing.
         if facts is not None and self.facts(table.name) != facts:
             self._note(table.name, facts)
+
+    def _is_in_order(self, table: Table) -> bool:
+        """Whether workers can make use of the order that the table's rows are to be in."""
+        return bool(table.in_order_of) and self.is_folder
 
     def _merge_small_files(self, table: Table) -> None:
         """Compact the table where many of its files must be small.
@@ -376,11 +380,11 @@ class Lake:
             return None
         try:
             log.load_as_version(since)
-            before = set(pa.table(log.get_add_actions())["path"].to_pylist())
+            before = set(_files(log)["path"].to_pylist())
             log.load_as_version(until)
         except DeltaError:  # the history that far back is gone
             return None
-        files = pa.table(log.get_add_actions(flatten=True))
+        files = _files(log)
         names = [f"min.{column}", f"max.{column}"]
         if not before <= set(files["path"].to_pylist()) or not {*names} <= {*files.column_names}:
             return None
@@ -392,7 +396,7 @@ class Lake:
     def size(self, table: str) -> tuple[int, int]:
         """The number of files of the table's latest version, and their bytes."""
         if (log := self._log(table)) is not None:
-            sizes = pa.table(log.get_add_actions(flatten=True))["size_bytes"]
+            sizes = _files(log)["size_bytes"]
             return len(sizes), pc.sum(sizes).as_py() or 0
         detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}")
         files, size = detail.select("numFiles", "sizeInBytes").collect()[0]
@@ -441,7 +445,7 @@ class Lake:
         log = self._log(table)
         if log is None or log.protocol().min_reader_version > PLAIN_READER:
             return None
-        paths = pa.table(log.get_add_actions(flatten=True))["path"].to_pylist()
+        paths = _files(log)["path"].to_pylist()
         if not paths or any("/" in path for path in paths):  # of a partition, or of another table
             return None
         return pieces([f"{self.folder(table)}/{path}" for path in paths], key)
@@ -491,10 +495,9 @@ class Lake:
         partitions = (
             f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         )
-        set_ = dict(table.properties)
-        if table.in_order_of and self.is_folder:
-            set_[f"repurchase.{IN_ORDER_OF}"] = " ".join(table.in_order_of)
-        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in set_.items())
+        order = f"repurchase.{IN_ORDER_OF}", " ".join(table.in_order_of)
+        wanted = [*table.properties, *([order] if self._is_in_order(table) else [])]
+        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in wanted)
         properties = f"TBLPROPERTIES ({pairs})" if pairs else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
@@ -519,6 +522,11 @@ def _commit(
         partition_by=[column],
         partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
     )
+
+
+def _files(log: DeltaTable) -> pa.Table:
+    """One row per file of the version: its `path`, its `size_bytes`, what is known of columns."""
+    return pa.table(log.get_add_actions(flatten=True))
 
 
 def _told(version: int, row: Mapping[str, Any]) -> Commit:
