@@ -63,8 +63,15 @@ class Line:
     coefficients: Floats
 
     def said(self, rows: Floats) -> Floats:
-        """The sum for rows, given as one array per input."""
-        return np.asarray(self.intercept + self.coefficients @ rows)
+        """The sum for rows, given as one array per input.
+
+        Added up input by input: a product of matrices rounds the last rows of a batch otherwise,
+        and a customer's reasons would depend on who stands beside.
+        """
+        total = np.full(rows.shape[1], self.intercept)
+        for coefficient, row in zip(self.coefficients, rows, strict=True):
+            total += coefficient * row
+        return total
 
     def mean(self) -> float:
         """The sum where every input is its mean over the training rows, which is 0."""

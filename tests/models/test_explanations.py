@@ -22,7 +22,7 @@ from models.calibration import Beta, Isotonic, Platt
 from models.candidates import CANDIDATES
 from models.explanations import plain, with_reasons
 from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
-from models.open_form import Explainer, OpenModel, open_model
+from models.open_form import Explainer, Input, Line, OpenMember, OpenModel, open_model
 from models.opening import opened
 from models.preparation import VECTOR, Inputs, for_trees
 
@@ -191,6 +191,17 @@ def test_reasons_are_the_largest_contributions_with_their_values(snapshots, pair
             assert reason["contribution"] == pytest.approx(own[name], abs=1e-12)
             value = None if TYPES[name] == "string" or pd.isna(row[name]) else row[name]
             assert reason["value"] == value
+
+
+def test_reasons_do_not_depend_on_who_stands_beside():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(60, 41))
+    inputs = tuple(Input(f"x{k}") for k in range(60))
+    member = OpenMember("line", inputs, Line(0.1, rng.normal(size=60)), False, Platt(1.0, 0.1, 0.9))
+    explainer = Explainer(OpenModel((member,), Platt(1.0)))
+    of_all, apart = explainer.contributions([rows]), np.split(rows, [1, 3, 8, 20], axis=1)
+    found = [explainer.contributions([part]) for part in apart]
+    assert (np.concatenate(found, axis=1) == of_all).all()
 
 
 def test_what_spark_read_is_what_the_open_form_reads(snapshots, pair):
