@@ -171,6 +171,6 @@ def customers_due(lake: Lake) -> Due:
 def remember_customers(lake: Lake, work: Due) -> None:
     """Let `feature_dates` know that no date in it is older than this version of `customers`."""
     if not lake.exists("feature_dates"):
-        lake.replace(FEATURE_DATES, lake.spark.createDataFrame([], FEATURE_DATES.schema))
+        lake.put(FEATURE_DATES, [])
     done = {"customers": work.log, "customers_version": str(work.version)}
     lake.set_properties("feature_dates", done)

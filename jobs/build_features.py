@@ -176,7 +176,7 @@ def _build(
     share = job.settings.features.fitted_share
     snapshots = _snapshots(job, span, dates)
     base = fitted_customer_base(known.customer_days, snapshots, share, known.ranges)
-    job.lake.replace(CUSTOMER_BASE, base, dated("as_of", dates))
+    job.lake.put(CUSTOMER_BASE, base.collect(), dated("as_of", dates))
     table = FEATURES.with_columns(columns)
     if job.settings.features.custom:
         frame = features_at(job, span, known, dates)
@@ -189,8 +189,7 @@ def _build(
         job.lake.replace_dates(table, _made(job, span, known, dates, base), dates)
     job.lake.set_properties("features", made_with(job))
     settings = _made_with(job)
-    done = job.spark.createDataFrame([(d, settings) for d in dates], FEATURE_DATES.schema)
-    job.lake.replace(FEATURE_DATES, done, dated("as_of", dates))
+    job.lake.put(FEATURE_DATES, [(d, settings) for d in dates], dated("as_of", dates))
 
 
 def known_lines(job: Job, span: LogSpan) -> DataFrame:
@@ -304,8 +303,7 @@ def feature_columns(job: Job) -> list[Column]:
 def _forget_dates_after(job: Job, day: date | None) -> None:
     if day is not None and job.lake.exists("feature_dates"):
         kept = job.lake.read("feature_dates").where(F.col("as_of") <= F.lit(day))
-        frame = job.spark.createDataFrame(kept.collect(), FEATURE_DATES.schema)
-        job.lake.replace(FEATURE_DATES, frame)
+        job.lake.put(FEATURE_DATES, kept.collect())
 
 
 def _there(job: Job) -> set[date]:

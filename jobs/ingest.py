@@ -80,11 +80,11 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
         if files is None or files.whole:
             remember(job, given, files.unfinished if files else [])
             _take(job, given, rows, None)
-        elif files.fresh or files.gone:
+        elif files.anything:
             remember(job, given, files.unfinished)
             fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
             _take(job, given, fresh, among("file", files.fresh | files.gone))
-        if files is not None:
+        if files is not None and files.anything:
             remember(job, given, list(files.now.values()))
     job.lake.set_properties(
         table.name,

@@ -15,6 +15,8 @@ from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Tabl
 from lake.ingestion import log_files
 from lake.rules import Limits
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 
 @dataclass(frozen=True)
 class Input:
@@ -53,6 +55,11 @@ class Files:
     early: set[str]
     gone: set[str]
     whole: bool
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to be done."""
+        return self.whole or bool(self.fresh or self.gone)
 
     @property
     def unfinished(self) -> list[Row]:
@@ -149,15 +156,11 @@ def limits_of(job: Job) -> Limits:
 
 def remember(job: Job, given: Input, files: list[Row]) -> None:
     """Write down which files of the input are in its table or in quarantine."""
-    schema = "file string, bytes bigint, modified bigint, mapping string"
-    frame = job.spark.createDataFrame([tuple(row) for row in files], schema)
-    entries = frame.withColumns(
-        {
-            "table_name": F.lit(given.table.name),
-            "modified_at": F.timestamp_micros("modified"),
-        }
-    )
-    job.lake.replace(INGESTED_FILES, entries, given.own)
+    entries = [
+        (given.table.name, file, size, EPOCH + timedelta(microseconds=modified), mapping)
+        for file, size, modified, mapping in files
+    ]
+    job.lake.put(INGESTED_FILES, entries, given.own)
 
 
 def quarantined(job: Job, given: Input) -> DataFrame:

@@ -12,13 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 from pyspark import cloudpickle
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 from pyspark.sql.utils import is_remote
 
 from conf.errors import ConfigurationError, InputError
@@ -73,6 +74,8 @@ KEEP_ROWS = {
     *("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES"),
     *("ADD COLUMNS", "CHANGE COLUMN", "UPGRADE PROTOCOL"),
 }
+# What begins so in a session becomes a property of every new table.
+DEFAULTS = "spark.databricks.delta.properties.defaults."
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
 # The newest protocol by which a file's columns are called what the table calls them.
@@ -153,6 +156,8 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Whether the table has been written."""
+        if self.is_folder and not os.path.isdir(f"{self.folder(table)}/_delta_log"):
+            return False
         if self._log(table) is not None:
             return True
         try:
@@ -202,6 +207,22 @@ class Lake:
         # Where no row comes and none goes, Delta commits nothing.
         if facts is not None and self.facts(table.name) != facts:
             self._note(table.name, facts)
+
+    def put(self, table: Table, rows: Sequence[Sequence[Any]], where: str | None = None) -> None:
+        """`replace` with rows that are here, of values in the order of the table's columns; and the
+        table has all of its columns afterwards (see `complete`).
+
+        Where Python sees the table's files, delta-rs writes them: a few rows take it some
+        hundredths of a second, and Spark a second.
+        """
+        self._create(table)
+        self.complete(table)
+        log = self._log(table.name)
+        # A backslash means something to Spark alone.
+        if log is None or log.protocol().min_writer_version > PLAIN_WRITER or "\\" in (where or ""):
+            self.replace(table, self.spark.createDataFrame(rows, table.schema), where)
+            return
+        write_deltalake(log, _arrow(table, rows, log), mode="overwrite", predicate=where)
 
     def _is_in_order(self, table: Table) -> bool:
         """Whether workers can make use of the order that the table's rows are to be in."""
@@ -291,7 +312,11 @@ class Lake:
         return all(types.get(column.name, column.type) == column.type for column in table.columns)
 
     def _add_columns(self, table: Table) -> None:
-        there = self.spark.table(self.name(table.name)).columns
+        log = self._log(table.name)
+        if log is not None:
+            there = [field.name for field in log.schema().fields]
+        else:
+            there = self.spark.table(self.name(table.name)).columns
         new = [_defined(column) for column in table.columns if column.name not in there]
         if new:
             self.spark.sql(f"ALTER TABLE {self.name(table.name)} ADD COLUMNS ({', '.join(new)})")
@@ -305,8 +330,7 @@ class Lake:
             self._add_properties(table)
 
     def _add_properties(self, table: Table) -> None:
-        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table.name)}").collect()
-        there = {row["key"] for row in rows}
+        there = self._all_properties(table.name) if table.properties else {}
         new = [f"'{key}' = '{value}'" for key, value in table.properties if key not in there]
         if new:
             self.spark.sql(
@@ -463,12 +487,17 @@ class Lake:
 
     def properties(self, table: str) -> dict[str, str]:
         """What `set_properties` remembered."""
-        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table)}").collect()
         return {
-            row["key"].removeprefix("repurchase."): row["value"]
-            for row in rows
-            if row["key"].startswith("repurchase.")
+            key.removeprefix("repurchase."): value
+            for key, value in self._all_properties(table).items()
+            if key.startswith("repurchase.")
         }
+
+    def _all_properties(self, table: str) -> dict[str, str]:
+        if (log := self._log(table)) is not None:
+            return dict(log.metadata().configuration)
+        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table)}").collect()
+        return {row["key"]: row["value"] for row in rows}
 
     def facts(self, table: str) -> dict[str, str]:
         """What the last `replace` with facts said of the rows; nothing if somebody has changed them
@@ -491,18 +520,46 @@ class Lake:
     def _create(self, table: Table) -> None:
         if self.exists(table.name):
             return
+        order = f"repurchase.{IN_ORDER_OF}", " ".join(table.in_order_of)
+        wanted = [*table.properties, *([order] if self._is_in_order(table) else [])]
+        if self._is_free(table) and not self._has_defaults():
+            DeltaTable.create(
+                self.folder(table.name),
+                _delta_schema(table),
+                mode="ignore",
+                partition_by=list(table.partitioned_by),
+                description=table.description,
+                configuration=dict(wanted),
+                raise_if_key_not_exists=False,
+            )
+            return
         columns = ", ".join(_defined(column) for column in table.columns)
         partitions = (
             f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         )
-        order = f"repurchase.{IN_ORDER_OF}", " ".join(table.in_order_of)
-        wanted = [*table.properties, *([order] if self._is_in_order(table) else [])]
         pairs = ", ".join(f"'{key}' = '{value}'" for key, value in wanted)
         properties = f"TBLPROPERTIES ({pairs})" if pairs else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name(table.name)} ({columns}) USING DELTA "
             f"{partitions} COMMENT {quoted(table.description)} {properties}"
         )
+
+    def _is_free(self, table: Table) -> bool:
+        """Whether the table is to be made in a folder where nothing is yet."""
+        folder = self.folder(table.name)
+        return self.is_folder and not (os.path.exists(folder) and os.listdir(folder))
+
+    def _has_defaults(self) -> bool:
+        """Whether the session gives new tables properties that only Spark knows of."""
+        return any(key.startswith(DEFAULTS) for key in self.spark.conf.getAll)
+
+
+def _delta_schema(table: Table) -> Schema:
+    """The table's columns as its log has them."""
+    schema = json.loads(StructType.fromDDL(table.schema).json())
+    for field, column in zip(schema["fields"], table.columns, strict=True):
+        field["metadata"] = {"comment": column.description}
+    return Schema.from_json(json.dumps(schema))
 
 
 def _commit(
@@ -522,6 +579,19 @@ def _commit(
         partition_by=[column],
         partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
     )
+
+
+def _arrow(table: Table, rows: Sequence[Sequence[Any]], log: DeltaTable) -> pa.Table:
+    """The rows as the table at `log` has them; what else it has is null."""
+    values = dict(zip([c.name for c in table.columns], zip(*rows, strict=True), strict=False))
+    schema = pa.schema(log.schema().to_arrow())
+    columns = []
+    for field in schema:
+        found: Sequence[Any] = values.get(field.name, [None] * len(rows))
+        if pa.types.is_map(field.type):
+            found = [None if one is None else list(one.items()) for one in found]
+        columns.append(pa.array(found, field.type))
+    return pa.table(columns, schema=schema)
 
 
 def _files(log: DeltaTable) -> pa.Table:

@@ -54,8 +54,7 @@ def record(
         (RELIABILITY, bins),
         (SEGMENT_RELIABILITY, _of_segments(contest, key, version, horizon)),
     ):
-        lake.complete(table)
-        lake.replace(table, lake.spark.createDataFrame(rows, table.schema), where)
+        lake.put(table, rows, where)
 
 
 def _curves(contest: Contest, key: tuple[date, int], version: str, horizon: Horizon) -> Rows:

@@ -94,12 +94,10 @@ def register(
         decision.reason,
         horizon.hours,
     )
-    frame = lake.spark.createDataFrame([row], MODELS.schema)
     own = f"model_version = {quoted(version)}"
-    lake.complete(MODELS)
-    lake.replace(MODELS, frame, own)
+    lake.put(MODELS, [row], own)
     gained = [(version, *vars(one).values()) for one in champion.importances]
-    lake.replace(IMPORTANCES, lake.spark.createDataFrame(gained, IMPORTANCES.schema), own)
+    lake.put(IMPORTANCES, gained, own)
 
 
 def champion(lake: Lake, as_of: date, horizon: Horizon) -> Registered:

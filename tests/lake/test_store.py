@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError, InputError
 from lake.contracts import CHANGE_FEED, Column, Table
-from lake.store import Lake, dated
+from lake.store import Lake, dated, quoted
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +62,70 @@ def test_a_row_outside_the_replaced_days_is_an_error_and_nothing_is_written(
     with pytest.raises(Exception, match="DELTA_REPLACE_WHERE_MISMATCH"):
         lake.replace(VISITS, visits(spark, ("c", MONDAY)), dated("day", [TUESDAY]))
     assert lake.version("visits") == version
+
+
+FINDINGS = Table(
+    "findings",
+    "One row per finding: it's a test",
+    (
+        Column("of", "string", "What it is of"),
+        Column("day", "date", "Its day"),
+        Column("n", "int", "How many, where that is known"),
+        Column("days", "array<date>", "Others"),
+        Column("read", "map<string,bigint>", "What was read, by table"),
+        Column("found_at", "timestamp", "When"),
+    ),
+)
+NOON = dt.datetime(2024, 1, 1, 12, tzinfo=dt.timezone.utc)
+FOUND = [
+    ("a", MONDAY, 1, [MONDAY], {"log": 2**40}, NOON),
+    ("b", MONDAY, None, None, None, None),
+    ("it's \\ c", TUESDAY, 3, [], {}, NOON),
+]
+
+
+# What changes are to be told of, Spark writes.
+@pytest.mark.parametrize(("properties", "engine"), [((), "delta-rs"), ((CHANGE_FEED,), "Spark")])
+def test_rows_that_are_here_take_the_place_of_others(
+    lake: Lake, properties: tuple[tuple[str, str], ...], engine: str
+) -> None:
+    table = replace(FINDINGS, properties=properties)
+
+    def found() -> list[tuple[object, ...]]:
+        return sorted(map(tuple, lake.read("findings").drop("found_at").collect()), key=str)
+
+    def rows(*these: tuple[object, ...]) -> list[tuple[object, ...]]:
+        return sorted([row[:5] for row in these], key=str)
+
+    lake.put(table, FOUND)
+    assert found() == rows(*FOUND)
+    seconds = lake.read("findings").where("n = 1").select(F.unix_seconds("found_at"))
+    assert [row[0] for row in seconds.collect()] == [NOON.timestamp()]
+    # Where n is null, whether the row fulfils the predicate is not known, and it stays.
+    new = ("a", MONDAY, 1, None, None, None)
+    for _ in range(2):
+        lake.put(table, [new], "n = 1")
+        assert found() == rows(new, *FOUND[1:])
+    log = DeltaTable(lake.folder("findings"))
+    assert engine in log.history(1)[0]["engineInfo"]
+    with pytest.raises(Exception, match=r"violate|invalid|MISMATCH"):
+        lake.put(table, [new], "n = 3")
+    lake.put(table, [], f"of = {quoted(FOUND[2][0])}")
+    assert found() == rows(new, FOUND[1])
+    lake.put(table, [])
+    assert found() == []
+
+
+def test_a_table_whose_rows_were_here_is_one_like_any_other(
+    spark: SparkSession, lake: Lake
+) -> None:
+    earlier = replace(FINDINGS, columns=FINDINGS.columns[:2])
+    lake.put(earlier, [("z", TUESDAY)])
+    lake.put(FINDINGS, FOUND[:2], dated("day", [MONDAY]))
+    lake.replace(FINDINGS, lake.read("findings").where("n = 1"), dated("day", [MONDAY]))
+    assert sorted(row["of"] for row in lake.read("findings").collect()) == ["a", "z"]
+    comments = {field.name: field.metadata["comment"] for field in lake.read("findings").schema}
+    assert comments == {column.name: column.description for column in FINDINGS.columns}
 
 
 def plans(spark: SparkSession, rows: list[tuple[object, ...]]) -> DataFrame:
