@@ -33,6 +33,12 @@ _FASTER = {
     # takes longer than to write it; batches end after 10,000 rows anyway.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
 }
+# Of a session that is made here, from its first moment.
+_FROM_THE_START = {
+    # Spark keeps the last 100 pieces of code that it has compiled. A training has several hundred,
+    # and with each fold, model and date the same ones are compiled and become warm anew.
+    "spark.sql.codegen.cache.maxEntries": "1000",
+}
 _DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 
 
@@ -57,7 +63,7 @@ def spark_session(settings: SparkSettings) -> SparkSession:
 
 def _classic(settings: SparkSettings) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    wanted = {key: str(value) for key, value in settings.config.items()}
+    wanted = {**_FROM_THE_START, **{key: str(value) for key, value in settings.config.items()}}
     builder = SparkSession.builder.appName("repurchase")
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # started by spark-submit, which has a configuration
         submitted = dict(SparkConf().getAll())
