@@ -2,6 +2,7 @@
 processes, and the real logs where they are.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -18,7 +19,7 @@ from jobs.run import run
 from jobs.session import spark_session
 from lake.store import Lake
 from lake.synthetic import SyntheticShop, synthetic_log
-from tests.jobs.commands import Starter
+from tests.jobs.commands import BRIEF, Starter
 
 REAL_LOGS = {
     "online_retail": "online_retail",
@@ -32,20 +33,21 @@ END = SHOP.start + timedelta(SHOP.days)
 # A day on which nothing happens, so that the log known on the morning after ends earlier.
 QUIET_DAY = END - timedelta(80)
 # Nothing but the champion differs from what the commands ship with, and all is small.
-TINY = """
+TINY = f"""
 spark:
   master: local[2]
   config:
+    spark.driver.extraJavaOptions: {BRIEF}
     spark.driver.memory: 1g
     spark.sql.shuffle.partitions: 2
     spark.ui.enabled: false
     spark.ui.showConsoleProgress: false
     spark.databricks.delta.snapshotPartitions: 1
-features: {windows: [30, 90]}
-snapshots: {count: 6}
+features: {{windows: [30, 90]}}
+snapshots: {{count: 6}}
 training:
   models:
-    logistic_regression: {regParam: [0.1], maxIter: [8]}
+    logistic_regression: {{regParam: [0.1], maxIter: [8]}}
     random_forest: null
     gbt: null
     lightgbm: null
@@ -53,7 +55,7 @@ training:
     catboost: null
   folds: 2
   partitions: 1
-tracking: {enabled: false}
+tracking: {{enabled: false}}
 """
 
 
@@ -106,12 +108,31 @@ def real_log() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def small_log(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Have a folder made by whichever of the workers asks first: `once(name, make)`."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / f"{name}.made").exists():
+                make(shared / name)
+                (shared / f"{name}.made").touch()
+        return shared / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def small_log(spark: SparkSession, once: Callable[..., Path]) -> Path:
     """A synthetic log of 400 customers and 400 days, with a quiet day."""
-    path = tmp_path_factory.mktemp("log") / "log"
-    lines = synthetic_log(spark, SHOP).where(F.to_date("ordered_at") != F.lit(QUIET_DAY))
-    lines.coalesce(2).write.parquet(str(path))
-    return path
+
+    def make(path: Path) -> None:
+        lines = synthetic_log(spark, SHOP).where(F.to_date("ordered_at") != F.lit(QUIET_DAY))
+        lines.coalesce(2).write.mode("overwrite").parquet(str(path))
+
+    return once("small_log", make)
 
 
 @pytest.fixture(scope="session")
@@ -135,10 +156,6 @@ def run_in(spark: SparkSession, tiny_env: Path) -> Callable[[Path, Path, date | 
 
 
 @pytest.fixture(scope="session")
-def undisturbed(
-    run_in: Callable[..., Job], small_log: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def undisturbed(run_in: Callable[..., Job], small_log: Path, once: Callable[..., Path]) -> Path:
     """The folder of the tables of one run of the small log; copy it before writing."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "lake"
-    run_in(folder, small_log)
-    return folder
+    return once("undisturbed", lambda folder: run_in(folder, small_log))

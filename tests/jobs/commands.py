@@ -22,6 +22,8 @@ TABLES = (
     "segment_reliability",
     *("scores", "current_scores", "lifetime_value", "customer_base"),
 )
+# Of a JVM that is over before what its second compiler makes is worth the time.
+BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # When it was written, where it is, and which versions of the tables it read.
 MAY_DIFFER = ("scored_at", "path", "data_versions")
 

@@ -2,15 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
 from benchmarks.standalone import ENVIRONMENT, standalone
+from jobs.cli import app
 from lake.store import Lake
-from tests.jobs.commands import BIN, ROOT, Starter, comparable
+from tests.jobs.commands import BIN, BRIEF, ROOT, Starter, comparable
 
 SAME_ON_A_CLUSTER = ("features", "labels", "models", "evaluations", "scores", "current_scores")
 
@@ -39,7 +41,9 @@ def test_the_wheel_scores_on_two_workers_what_the_local_run_scores(
     submitted = start(
         BIN / "spark-submit",
         *("--master", master, "--py-files", wheel, "--conf", "spark.executor.memory=1g"),
-        *("--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.ui.enabled=false", script),
+        *("--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.ui.enabled=false"),
+        *("--conf", f"spark.executor.extraJavaOptions={BRIEF}", "--driver-java-options", BRIEF),
+        script,
         *("--env", tiny_env, "--source", "generated", "--input", small_log),
         *("--lake", tmp_path / "lake"),
         cwd=tmp_path,
@@ -59,15 +63,12 @@ def test_the_wheel_scores_on_two_workers_what_the_local_run_scores(
 def test_every_command_is_also_a_script(
     start: Starter, wheel: Path, tmp_path: Path, verb: str
 ) -> None:
-    said: Callable[..., str] = lambda *command: _help_of(start, tmp_path, *command)  # noqa: E731 - two calls
     # A module `features` or `models` in jobs/ would hide the package from a script there.
     lists = verb.startswith("list_")
     command = [verb.removeprefix("list_"), "list"] if lists else [verb.replace("_", "-")]
     script = ROOT / "jobs" / f"{verb}.py"
-    assert said(sys.executable, script) == said(BIN / "repurchase", *command)
-
-
-def _help_of(start: Starter, cwd: Path, *command: str | Path) -> str:
-    asked = start(*command, "--help", cwd=cwd, env={"COLUMNS": "100", "NO_COLOR": "1"})
+    plain = {"COLUMNS": "100", "NO_COLOR": "1"}
+    asked = start(sys.executable, script, "--help", cwd=tmp_path, env=plain)
     assert asked.ends(60) == os.EX_OK, asked.said()
-    return asked.stdout.read_text().split("Options", 1)[1]
+    told = CliRunner().invoke(app, [*command, "--help"], env=plain)
+    assert asked.stdout.read_text().split("Options", 1)[1] == told.stdout.split("Options", 1)[1]

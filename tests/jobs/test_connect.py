@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from benchmarks.standalone import ENVIRONMENT
 from lake.store import Lake
-from tests.jobs.commands import BIN, Process, Starter, comparable
+from tests.jobs.commands import BIN, BRIEF, Process, Starter, comparable
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,7 @@ def server(start: Starter, tmp_path: Path) -> str:
     flags = [part for pair in known.items() for part in ("--conf", "=".join(pair))]
     process = start(
         *(BIN / "spark-submit", "--master", "local[2]", "--driver-memory", "2g"),
+        *("--driver-java-options", BRIEF),
         *("--class", SERVER, *flags, "spark-internal"),
         cwd=tmp_path,
         env=ENVIRONMENT,

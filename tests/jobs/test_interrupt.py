@@ -1,6 +1,7 @@
 """Ctrl-C ends cleanly; killed at any moment and started again, the tables are as undisturbed."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,7 +14,6 @@ from tests.jobs.commands import BIN, Process, Starter, tables
 
 pytestmark = pytest.mark.slow
 
-STEPS = ("2/4 Build features", "3/4 Train")
 # What each says when it has begun.
 COMMANDS = {
     "ingest": "Ingest",
@@ -23,19 +23,8 @@ COMMANDS = {
 }
 
 
-def run(start: Starter, tiny_env: Path, log: Path, folder: Path) -> Process:
-    return start(
-        *(BIN / "repurchase", "run", "--env", tiny_env, "--source", "generated"),
-        *("--input", log, "--lake", folder / "lake"),
-        cwd=folder,
-    )
-
-
-@pytest.mark.parametrize("during", STEPS)
-def test_ctrl_c_ends_cleanly(
-    start: Starter, tiny_env: Path, small_log: Path, tmp_path: Path, during: str
-) -> None:
-    process = run(start, tiny_env, small_log, tmp_path)
+def interrupted(process: Process, during: str) -> None:
+    """Press Ctrl-C in the step and see how it ends."""
     process.until(during)
     time.sleep(2)  # well inside the step
     os.killpg(process.popen.pid, signal.SIGINT)  # a terminal sends it to Spark's process too
@@ -48,6 +37,22 @@ def test_ctrl_c_ends_cleanly(
     while process.alive() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not process.alive()
+
+
+def test_ctrl_c_ends_a_run_cleanly(
+    start: Starter, tiny_env: Path, small_log: Path, tmp_path: Path
+) -> None:
+    command = (BIN / "repurchase", "run", "--env", tiny_env, "--source", "generated")
+    files = ("--input", small_log, "--lake", tmp_path / "lake")
+    interrupted(start(*command, *files, cwd=tmp_path), "2/4 Build features")
+
+
+def test_ctrl_c_ends_a_training_cleanly(
+    start: Starter, tiny_env: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    lake = shutil.copytree(undisturbed, tmp_path / "lake")
+    command = (BIN / "repurchase", "train", "--env", tiny_env, "--lake", lake)
+    interrupted(start(*command, cwd=tmp_path), COMMANDS["train"])
 
 
 def test_killed_in_every_step_and_started_again_the_tables_are_as_undisturbed(
