@@ -217,9 +217,9 @@ class Lake:
         """
         self._create(table)
         self.complete(table)
-        log = self._log(table.name)
+        log = self._plain_log(table)
         # A backslash means something to Spark alone.
-        if log is None or log.protocol().min_writer_version > PLAIN_WRITER or "\\" in (where or ""):
+        if log is None or "\\" in (where or ""):
             self.replace(table, self.spark.createDataFrame(rows, table.schema), where)
             return
         write_deltalake(log, _arrow(table, rows, log), mode="overwrite", predicate=where)
@@ -302,10 +302,15 @@ class Lake:
         self._add_columns(table)
         _commit(folder, column, days, [(row.path, row.size, row.rows, row.day) for row in files])
 
+    def _plain_log(self, table: Table) -> DeltaTable | None:
+        """The table's log (see `_log`), where delta-rs may write to it as Spark does."""
+        log = self._log(table.name)
+        is_plain = log is not None and log.protocol().min_writer_version <= PLAIN_WRITER
+        return log if is_plain else None
+
     def _holds_plain_files(self, table: Table) -> bool:
         """Whether the table's files are in a folder, and nothing is asked of who adds one."""
-        log = self._log(table.name)
-        if log is None or log.protocol().min_writer_version > PLAIN_WRITER:
+        if self._plain_log(table) is None:
             return False
         schema = self.spark.table(self.name(table.name)).schema
         types = {f.name: f.dataType.simpleString() for f in schema}
