@@ -64,7 +64,7 @@ COLUMNS = ("rows", "what", "engine", "seconds", "ROC-AUC")
 def main() -> None:
     """Time everything at each size and write the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, nargs="+", default=[100_000, 500_000])
+    arguments.add_argument("--rows", type=int, nargs="*", default=[100_000, 500_000])
     arguments.add_argument("--scored", type=int, default=1_000_000, help="0: no scoring")
     arguments.add_argument("--output", type=Path, default=ROOT / "docs" / "training.md")
     arguments.add_argument(

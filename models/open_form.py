@@ -63,15 +63,8 @@ class Line:
     coefficients: Floats
 
     def said(self, rows: Floats) -> Floats:
-        """The sum for rows, given as one array per input.
-
-        Added up input by input: a product of matrices rounds the last rows of a batch otherwise,
-        and a customer's reasons would depend on who stands beside.
-        """
-        total = np.full(rows.shape[1], self.intercept)
-        for coefficient, row in zip(self.coefficients, rows, strict=True):
-            total += coefficient * row
-        return total
+        """The sum for rows, given as one array per input."""
+        return _added_up(self.intercept, self.contributions(rows))
 
     def mean(self) -> float:
         """The sum where every input is its mean over the training rows, which is 0."""
@@ -146,7 +139,11 @@ class Explainer:
     def __init__(self, model: OpenModel) -> None:
         self.features = model.features
         self._model = model
-        self._of_members = [_Curve.around(m.logits, m.sum.mean()) for m in model.members]
+        self._means = [member.sum.mean() for member in model.members]
+        self._of_members = [
+            _Curve.around(member.logits, mean)
+            for member, mean in zip(model.members, self._means, strict=True)
+        ]
         base = float(np.mean([curve.height for curve in self._of_members]))
         self._of_all = _Curve.around(model.of_logits, base)
         places = {name: place for place, name in enumerate(self.features)}
@@ -175,9 +172,10 @@ class Explainer:
         """
         moved, logits = [], []
         for place, (member, rows) in enumerate(zip(self._model.members, read, strict=True)):
-            total = member.sum.said(rows) if said is None else said[place]
+            of_inputs = member.sum.contributions(rows)
+            total = _added_up(self._means[place], of_inputs) if said is None else said[place]
             logit = member.logits(total)
-            of_features = self._by_feature(place, member.sum.contributions(rows))
+            of_features = self._by_feature(place, of_inputs)
             moved.append(of_features * self._of_members[place].slopes(total, logit))
             logits.append(logit)
         mean = np.mean(logits, axis=0)
@@ -212,6 +210,18 @@ def _member_as_dict(member: OpenMember) -> dict[str, Any]:
         "calibration": member.calibration.as_dict(),
         **numbers,
     }
+
+
+def _added_up(start: float, terms: Floats) -> Floats:
+    """The start and the terms, of which there is an array for each input.
+
+    One by one: a product of matrices rounds the last rows of a batch otherwise, and a customer's
+    reasons would depend on who stands beside.
+    """
+    total = np.full(terms.shape[1], start)
+    for term in terms:
+        total += term
+    return total
 
 
 def _member(saved: dict[str, Any]) -> OpenMember:

@@ -25,11 +25,11 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 LEAF = -1
 # Rows at a time, so that what is worked on stays in the processor's cache.
-BLOCK = 4096
+BLOCK = 16384
 # Up to so many rows it is quicker to go row by row, through all trees at once.
 FEW = 16
 # What depends on no more yes-or-no answers than this is looked up in a table of all cases.
-MAX_ANSWERS = 8
+MAX_ANSWERS = 9
 # A share that no training row had, where a path asks for it all the same.
 LEAST_SHARE = 1e-12
 # Of the arrays of a tree.
@@ -109,7 +109,9 @@ class Forest:
             block = slice(start, start + BLOCK)
             some, moved = np.ascontiguousarray(rows[:, block]), np.zeros_like(rows[:, block])
             for tree, part in zip(self.trees, self._parts, strict=True):
-                answers = some[tree.input[part.nodes]] <= tree.threshold[part.nodes, None]
+                answers = np.empty((len(part.nodes), some.shape[1]), np.bool_)
+                for node, answer in zip(part.nodes, answers, strict=True):
+                    np.less_equal(some[tree.input[node]], tree.threshold[node], out=answer)
                 for lookup in part.lookups:
                     lookup.add(answers, moved)
             out[:, block] = moved
@@ -199,11 +201,12 @@ class _Lookup:
 
     def add(self, answers: Bools, moved: Floats) -> None:
         """Add them to those of the rows with these answers."""
-        case = np.zeros(answers.shape[1], np.intp)
-        for place, fact in enumerate(self.facts):
-            case += fact.met(answers).astype(np.intp) << place
+        case = np.zeros(answers.shape[1], np.uint16)
+        for fact in reversed(self.facts):
+            case = (case + case) | fact.met(answers)
+        places = case.astype(np.intp)
         for number, contribution in zip(self.inputs, self.table, strict=True):
-            moved[number] += contribution.take(case)
+            moved[number] += contribution.take(places)
 
 
 @dataclass(frozen=True)
@@ -376,7 +379,15 @@ class _Asking:
                     table[rows[fact.input]] += moved
             else:
                 waiting += self._ways(node, known, places[self._question[node]])
-        return _Lookup(facts, list(rows), table)
+        # An answer is read as it stands, and not turned round for every row.
+        turned = [len(fact.answers) == 1 and not fact.answers[0][1] for fact in facts]
+        straight = [
+            replace(fact, answers=((fact.answers[0][0], True),)) if turn else fact
+            for fact, turn in zip(facts, turned, strict=True)
+        ]
+        flip = sum(1 << k for k, turn in enumerate(turned) if turn)
+        turned_table = table.take(np.arange(cases.shape[1]) ^ flip, axis=1)
+        return _Lookup(straight, list(rows), turned_table)
 
     def _ways(
         self, node: int, asked: Mapping[int, _Asked], answer: int
