@@ -1,11 +1,12 @@
 """Every feature: its name, what it says, and the formula that makes it of the window aggregates.
 
 A formula is arithmetic, with a few functions (`features.fold.FUNCTIONS`), over the aggregates of
-one snapshot: `<measure>_<window>`, such as `orders_30d` or `revenue_cents_lifetime`, and days
-counted from 1970-01-01: `as_of`, `first_day`, `last_day`, `horizon_middle`. What has no finite
-value, such as anything divided by 0, is null. In a windowed feature `{w}` stands for
-the window: 7d, 30d, ... or lifetime. A feature that `needs` the table `events` or `customers`
-exists only in a lake that has it. To add a feature, add an entry here.
+one snapshot: `<measure>_<window>`, such as `orders_30d` or `revenue_cents_lifetime`,
+`<measure>_last` of the last day with an order, and days counted from 1970-01-01: `as_of`,
+`first_day`, `last_day`, `horizon_middle`. What has no finite value, such as anything divided by 0,
+is null. In a windowed feature `{w}` stands for the window: 7d, 30d, ... or lifetime. A feature that
+`needs` the table `events` or `customers` exists only in a lake that has it. To add a feature, add
+an entry here.
 """
 
 from collections.abc import Sequence
@@ -196,6 +197,24 @@ SNAPSHOT = (
         "int",
         "Days from the fifth last day with an order to as_of; null below five such days",
         "as_of - day_5th_last",
+    ),
+    Feature(
+        "last_order_value",
+        "double",
+        "Money spent per order on the last day with an order, before returns",
+        "revenue_cents_last / (100 * orders_last)",
+    ),
+    Feature(
+        "last_order_lines",
+        "double",
+        "Purchase lines per order on the last day with an order",
+        "lines_last / orders_last",
+    ),
+    Feature(
+        "last_order_units",
+        "double",
+        "Units purchased per order on the last day with an order",
+        "units_thousandths_last / (1000 * orders_last)",
     ),
     Feature(
         "gap_mean_days",

@@ -258,7 +258,8 @@ class Fold:
         if "max_order_cents" in values:
             maximum = _RangeMaximum(values["max_order_cents"], longest)
         result: dict[str, Any] = {}
-        for name, begin in [*self._begins(history, snapshots), ("lifetime", start)]:
+        begins = self._begins(history, snapshots)
+        for name, begin in [*begins, ("lifetime", start), ("last", end - 1)]:
             for measure in (*ORDER_COUNTS, *DERIVED_COUNTS, *ORDER_AMOUNTS):
                 if self._wants(f"{measure}_{name}"):
                     result[f"{measure}_{name}"] = sums[measure](begin, end)

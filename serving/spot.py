@@ -1,5 +1,6 @@
 """Orders that a caller sends, as the features of that moment."""
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -25,7 +26,8 @@ OPTIONAL = (
 )
 # What says when a customer has ordered, as far as is known without the orders.
 HISTORY = ("recency_days", "tenure_days", "orders_lifetime")
-UNITS = "units_"
+# Features that only who tells a quantity has.
+UNITS = re.compile(r"units_|last_order_units$")
 KINDS = ("purchase", "return", "cancelled")
 # Days of orders must lie in these years, and money be less than this.
 YEARS = range(1970, 2201)
@@ -74,7 +76,7 @@ class Spot:
         if found.empty:
             raise InputError(f"nobody has an order before as_of {day}")
         told = {str(order["customer_id"]) for order in orders if "quantity" in order}
-        units = [str(name) for name in found if str(name).startswith(UNITS)]
+        units = [str(name) for name in found if UNITS.match(str(name))]
         found.loc[~found["customer_id"].isin(told), units] = np.nan
         return found
 
@@ -107,6 +109,7 @@ class Spot:
                 "active_days_lifetime": orders,
                 "first_to_last_order_days": tenure - recency,
                 "average_order_value_lifetime": revenue / orders,
+                "last_order_value": np.where(orders == 1, revenue, np.nan),
                 "spending_rate": revenue / tenure,
                 "gap_mean_days": gap,
                 "recency_over_gap_mean": np.where(gap > 0, recency / gap, np.nan),

@@ -175,6 +175,7 @@ def _snapshot(
             a_day_lately = row[f"{measure}_{s}d"] / s
             row[f"{measure}_trend_{s}d_{l}d"] = _over(a_day_lately, row[f"{measure}_{l}d"] / l)
     row |= _days(days, as_of) | _profile(orders) | _favourites(orders)
+    row |= _last_orders(history, orders, days[-1])
     within = [day for day, _ in orders if (as_of - day).days <= windows[-1]]
     for half_life in (30, 90):
         row[f"orders_decayed_{half_life}d"] = sum(
@@ -258,6 +259,19 @@ def _days(days: list[dt.date], as_of: dt.date) -> Row:
         "gap_std_days": float(stdev(gaps)) if len(gaps) > 1 else None,
         "gap_last_days": gaps[-1] if gaps else None,
         "recency_over_gap_mean": (as_of - days[-1]).days / mean(gaps) if gaps else None,
+    }
+
+
+def _last_orders(
+    history: list[Line], orders: dict[tuple[dt.date, str], list[Line]], last: dt.date
+) -> Row:
+    lines = [e for e in history if e["ordered_on"] == last and e["kind"] == "purchase"]
+    count = sum(day == last for day, _ in orders)
+    units = sum((entry["quantity"] or Decimal(0) for entry in lines), Decimal(0))
+    return {
+        "last_order_value": float(_money(lines, "purchase")) / count,
+        "last_order_lines": len(lines) / count,
+        "last_order_units": float(units) / count,
     }
 
 
