@@ -75,7 +75,8 @@ def repurchase_rebuild(log: Path, dates: Sequence[date], output: Path) -> None:
 
 def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     """This project: a day's file into stored transactions and customer-days, and then the features
-    of the day after it to Delta. Each call takes the next of the last days, warm-ups included.
+    of the day after it to Delta. Each call takes the next of the days that `repurchase_cut` has cut
+    off, warm-ups included.
     """
     from pyspark.sql import functions as F
 
@@ -83,25 +84,39 @@ def repurchase_daily(log: Path, dates: Sequence[date], output: Path) -> None:
     from lake.contracts import TRANSACTIONS
     from lake.store import dated
 
-    lake, first = _stored(log), dates[-1] - timedelta(730)
-    if _until(lake) is None:
-        _make_anew(lake, log, dates)
-    files = log.with_name("days")
-    if _until(lake) == dates[-1]:
-        begin = dates[-1] - timedelta(REPEATS + WARM_UPS)
-        last = (
-            _lines(log).where(f"ordered_on >= DATE'{begin}'").withColumn("day", F.col("ordered_on"))
-        )
-        last.repartition("day").write.partitionBy("day").mode("overwrite").parquet(str(files))
-        lake.replace(TRANSACTIONS, last.limit(0), f"ordered_on >= DATE'{begin}'")
-        update_customer_days(lake, due(lake, first, begin), begin)
+    lake = _stored(log)
     day = _until(lake)
     assert day is not None
-    of_day = spark_session().read.parquet(str(files)).where(F.col("day") == day)
-    lake.replace(TRANSACTIONS, of_day, dated("ordered_on", [day]))
+    files = spark_session().read.parquet(str(log.with_name("days")))
+    lake.replace(TRANSACTIONS, files.where(F.col("day") == day), dated("ordered_on", [day]))
     as_of = day + timedelta(1)
-    update_customer_days(lake, due(lake, first, as_of), as_of)
+    update_customer_days(lake, due(lake, _log_start(dates), as_of), as_of)
     _features_of_stored(lake, [as_of], output)
+
+
+def repurchase_cut(log: Path, dates: Sequence[date], output: Path) -> None:
+    """What comes before `repurchase_daily`, in a process of its own that nobody measures: the last
+    days of the log become files, a day in each, and go from what is stored.
+    """
+    from pyspark.sql import functions as F
+
+    from features.increments import due, update_customer_days
+    from lake.contracts import TRANSACTIONS
+
+    lake, begin = _stored(log), dates[-1] - timedelta(REPEATS + WARM_UPS)
+    if _until(lake) == begin:
+        return
+    if _until(lake) != dates[-1]:
+        _make_anew(lake, log, dates)
+    last = _lines(log).where(f"ordered_on >= DATE'{begin}'").withColumn("day", F.col("ordered_on"))
+    files = log.with_name("days")
+    last.repartition("day").write.partitionBy("day").mode("overwrite").parquet(str(files))
+    lake.replace(TRANSACTIONS, last.limit(0), f"ordered_on >= DATE'{begin}'")
+    update_customer_days(lake, due(lake, _log_start(dates), begin), begin)
+
+
+def _log_start(dates: Sequence[date]) -> date:
+    return dates[-1] - timedelta(730)
 
 
 def _until(lake: Any) -> date | None:
@@ -536,7 +551,7 @@ def spark_window_joins(log: Path, dates: Sequence[date], output: Path) -> None:
 ENGINES: dict[str, Engine] = {
     engine.__name__: engine
     for engine in (
-        *(repurchase, repurchase_nightly, repurchase_rebuild, repurchase_daily),
+        *(repurchase, repurchase_nightly, repurchase_rebuild, repurchase_cut, repurchase_daily),
         *(spark_cross_join, spark_window_joins),
         *(duckdb, polars, pandas, featuretools),
     )

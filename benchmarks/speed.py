@@ -38,7 +38,7 @@ LAST = START + timedelta(DAYS - 1)
 # Customers of the generated log for a million lines.
 CUSTOMERS_PER_MILLION = 46_200
 OURS, STANDALONE = "repurchase", "repurchase_standalone"
-DAILY = "repurchase_daily"
+DAILY, CUT = "repurchase_daily", "repurchase_cut"
 FAST = (OURS, "duckdb", "polars")
 # Warmed up once and then run once.
 SLOW = ("pandas", "spark_cross_join", "spark_window_joins", "featuretools", "repurchase_rebuild")
@@ -115,10 +115,9 @@ def _measured(
     engine: str, log: Path, dates: int, folder: Path, warm_ups: int, repeats: int
 ) -> dict[str, Any]:
     output = folder / engine
-    command = [sys.executable, "-m", "benchmarks.peers", engine.removesuffix("_standalone")]
-    command += ["--log", str(log), "--last", str(LAST), "--dates", str(dates)]
-    command += ["--output", str(output)]
-    command += ["--warm-ups", str(warm_ups), "--repeats", str(repeats)]
+    if engine == DAILY:
+        subprocess.run(_command(CUT, log, dates, folder / CUT, 1, 1), cwd=ROOT, check=True)
+    command = _command(engine.removesuffix("_standalone"), log, dates, output, warm_ups, repeats)
     with ExitStack() as stack:
         if engine == STANDALONE:
             cluster = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -145,6 +144,16 @@ def _measured(
         "peak_mb": round(peak / MEGABYTE),
         "result_rows": rows,
     }
+
+
+def _command(
+    engine: str, log: Path, dates: int, output: Path, warm_ups: int, repeats: int
+) -> list[str]:
+    return [
+        *(sys.executable, "-m", "benchmarks.peers", engine),
+        *("--log", str(log), "--last", str(LAST), "--dates", str(dates)),
+        *("--output", str(output), "--warm-ups", str(warm_ups), "--repeats", str(repeats)),
+    ]
 
 
 def _memory() -> int:

@@ -34,7 +34,7 @@ def ours(lines, dates, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "engine", [name for name in peers.ENGINES if name not in (speed.OURS, speed.DAILY)]
+    "engine", [name for name in peers.ENGINES if name not in (speed.OURS, speed.CUT, speed.DAILY)]
 )
 def test_every_engine_finds_the_same(lines, dates, ours, engine, tmp_path):
     output = tmp_path / engine
@@ -47,6 +47,7 @@ def test_a_day_after_the_other_finds_the_same(lines, dates, tmp_path, monkeypatc
     """The daily path ends on the last date alone."""
     monkeypatch.setattr(peers, "WARM_UPS", 1)
     output = tmp_path / speed.DAILY
+    peers.repurchase_cut(lines, dates[-1:], output)
     for _ in range(peers.WARM_UPS + peers.REPEATS):
         peers.repurchase_daily(lines, dates[-1:], output)
     one = tmp_path / "one"
