@@ -54,7 +54,12 @@ class Variant:
     thinned_by: tuple[str, ...] = ("customer_id", "as_of")
 
 
+def _of_last_order(name: str) -> bool:
+    return name.startswith("last_order_")
+
+
 BASE = Variant("LightGBM, as shipped")
+BLEND = Variant("blend of both", model="both")
 VARIANTS = (
     BASE,
     replace(BASE, name="60,000 snapshots of fewer customers", thinned_by=("customer_id",)),
@@ -83,17 +88,13 @@ VARIANTS = (
         without=lambda n: n.endswith("_lifetime") or n in ("tenure_days", "lifetime_value"),
     ),
     replace(BASE, name="without weekday and month shares", without=lambda n: "_share" in n),
-    replace(BASE, name="without the last order", without=lambda n: n.startswith("last_order_")),
+    replace(BASE, name="without the last order", without=_of_last_order),
     replace(BASE, name="with how popular the last order's products are", popularity=True),
     Variant("logistic regression, as shipped", model="line"),
     Variant("logistic regression, probabilities as logits", model="line", logits=True),
-    Variant("blend of both", model="both"),
-    Variant(
-        "blend of both, without the last order",
-        model="both",
-        without=lambda n: n.startswith("last_order_"),
-    ),
-    Variant("blend of both, with how popular its products are", model="both", popularity=True),
+    BLEND,
+    replace(BLEND, name="blend of both, without the last order", without=_of_last_order),
+    replace(BLEND, name="blend of both, with how popular its products are", popularity=True),
 )
 
 
@@ -177,8 +178,10 @@ def _said(variant: Variant, known: pd.DataFrame, past: list[date], later: pd.Dat
     columns = [
         name
         for name in rows.columns
-        if name not in KEYS and not variant.without(name) and (seasons or name not in OF_DATE)
-        if name != POPULARITY or variant.popularity
+        if name not in KEYS
+        and not variant.without(name)
+        and (seasons or name not in OF_DATE)
+        and (variant.popularity or name != POPULARITY)
     ]
     age = np.array([(chosen[-1] - day).days for day in rows["as_of"]], float)
     weight = 0.5 ** (age / variant.half_life) if variant.half_life else np.ones(len(rows))

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 LEAF = -1
-# Rows at a time, so that what is worked on stays in the processor's cache.
+# Rows at a time: with fewer, numpy's calls take longer than their work; more take more memory.
 BLOCK = 16384
 # Up to so many rows it is quicker to go row by row, through all trees at once.
 FEW = 16
@@ -359,13 +359,21 @@ class _Asking:
         """Its facts are what the way has asked of each input, and the answers below."""
         below = sorted(self._below[start])
         inputs = self._tree.input[self.nodes[below]].tolist()
+        # An answer is read as it stands, and not turned round for every row.
+        turned = [[w for _, w in asks.answers] == [False] for asks in asked.values()]
+        straight = [
+            replace(asks, answers=((asks.answers[0][0], True),)) if turn else asks
+            for asks, turn in zip(asked.values(), turned, strict=True)
+        ]
         facts = [
-            *asked.values(),
+            *straight,
             *(_Asked(i, ((q, True),), 1.0) for i, q in zip(inputs, below, strict=True)),
         ]
         places = {question: len(asked) + number for number, question in enumerate(below)}
         # What the way to each leaf asks, in facts of the lookup.
-        before = [replace(a, answers=((k, True),)) for k, a in enumerate(asked.values())]
+        before = [
+            replace(asks, answers=((k, not turned[k]),)) for k, asks in enumerate(asked.values())
+        ]
         waiting = [(start, dict(zip(asked, before, strict=True)))]
         moves = dict.fromkeys([fact.input for fact in facts])
         cases, rows = _cases(len(facts)), {number: row for row, number in enumerate(moves)}
@@ -379,15 +387,7 @@ class _Asking:
                     table[rows[fact.input]] += moved
             else:
                 waiting += self._ways(node, known, places[self._question[node]])
-        # An answer is read as it stands, and not turned round for every row.
-        turned = [len(fact.answers) == 1 and not fact.answers[0][1] for fact in facts]
-        straight = [
-            replace(fact, answers=((fact.answers[0][0], True),)) if turn else fact
-            for fact, turn in zip(facts, turned, strict=True)
-        ]
-        flip = sum(1 << k for k, turn in enumerate(turned) if turn)
-        turned_table = table.take(np.arange(cases.shape[1]) ^ flip, axis=1)
-        return _Lookup(straight, list(rows), turned_table)
+        return _Lookup(facts, list(rows), table)
 
     def _ways(
         self, node: int, asked: Mapping[int, _Asked], answer: int
