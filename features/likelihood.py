@@ -2,7 +2,8 @@
 
 Customers of the same history are one row with their number as its weight, so that the driver sees
 thousands of rows however many customers there are. Times and amounts are measured in their means,
-parameters by their logarithms, and derivatives are exact, so that one start is enough.
+parameters by their logarithms, and derivatives are exact, so that one start is enough; at an end
+of what is sought, the search may have to go on from where it stopped.
 """
 
 from collections.abc import Callable
@@ -46,6 +47,8 @@ SCALES = {"alpha", "beta", "gamma"}
 LEAST_Q = 1.001
 # A slope of the mean log-likelihood, by the logarithm of a parameter, that is taken for none.
 FLAT = 1e-4
+# So often a search goes on without what it remembers of curvature, which ends make misleading.
+RESTARTS = 5
 
 
 class FitError(InputError):
@@ -155,16 +158,21 @@ def _fit(
         return -float(weights @ rows) / weights.sum(), -(by_log @ logs_of) / weights.sum()
 
     bounds = np.log([((least or {}).get(name, LEAST), MOST) for name in names])
-    found = minimize(
-        loss,
-        np.maximum(0.0, bounds[:, 0] + 1),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9, "maxls": 50},
-    )
-    inside = (found.x > bounds[:, 0]) & (found.x < bounds[:, 1])
-    slope = np.abs(found.jac[inside]).max(initial=0.0)
+    start = np.maximum(0.0, bounds[:, 0] + 1)
+    for _ in range(1 + RESTARTS):
+        found = minimize(
+            loss,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9, "maxls": 50},
+        )
+        inside = (found.x > bounds[:, 0]) & (found.x < bounds[:, 1])
+        slope = np.abs(found.jac[inside]).max(initial=0.0)
+        if slope < FLAT or not np.isfinite(found.fun):
+            break
+        start = found.x
     if not (np.isfinite(found.fun) and slope < FLAT):
         raise FitError(
             f"{kind.__name__}: the likelihood has no maximum where the search ended, after "
