@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from features.event_days import Vocabulary
+from features.popularity import LOG_UNIT
 from lake.contracts import Column
 
 LIFETIME = "lifetime"
@@ -336,6 +337,18 @@ LAST_YEAR = (
     ),
 )
 
+# Of what all customers have bought before as_of.
+POPULARITY = (
+    Feature(
+        "last_order_popularity",
+        "double",
+        "How popular the products of the last day with an order are: the logarithm (base 10) of "
+        "the share that each has of all products of all orders before as_of, in the mean; -3 is "
+        "one in a thousand; null where the log names none",
+        f"popularity_last / ({LOG_UNIT} * products_last)",
+    ),
+)
+
 # Of models fitted to all customers before as_of; null where they cannot be.
 PREDICTIONS = (
     Feature(
@@ -457,12 +470,13 @@ def catalogue(
     events: Vocabulary | None = None,
     *,
     customers: bool = False,
+    popularity: bool = False,
     predictions: bool = False,
 ) -> list[Feature]:
     """Every feature for windows of these days and a label window of `horizon_days`.
 
-    Those of events are there if it is said what of them is counted, those of customers and
-    of models if asked.
+    Those of events are there if it is said what of them is counted, those of customers, of the
+    popularity of products and of models if asked.
     """
     windowed = _windowed(WINDOWED, windows)
     pairs = list(pairwise(windows))
@@ -497,7 +511,8 @@ def catalogue(
     ]
     seasonal = [_filled(feature, horizon=str(horizon_days)) for feature in LAST_YEAR]
     season = seasonal if horizon_days <= 365 <= windows[-1] else []
-    of_log = [*windowed, *trends, *SNAPSHOT, *season, *profile, *history]
+    of_products = POPULARITY if popularity else ()
+    of_log = [*windowed, *trends, *SNAPSHOT, *of_products, *season, *profile, *history]
     of_events = _of_events(windows, events) if events else []
     of_customers = [replace(f, needs="customers") for f in ATTRIBUTES] if customers else []
     of_models = [_filled(f, horizon=str(horizon_days)) for f in PREDICTIONS] if predictions else []

@@ -30,6 +30,7 @@ CUSTOMER_DAYS = Table(
         Column("cancelled_cents", "bigint", "Money cancelled on this day, whenever it was spent"),
         Column("categories", "array<string>", "One entry per order and category in it, sorted"),
         Column("payment_methods", "array<string>", "One entry per order and method, sorted"),
+        Column("products", "array<string>", "One entry per order and product in it, sorted"),
     ),
     in_pieces=True,
     in_order_of=("customer_id", "day"),
@@ -95,6 +96,7 @@ def customer_days(transactions: DataFrame, together: Together = by_customer) -> 
         (F.col("discount") * 100).cast("bigint").alias("discount_cents"),
         "category",
         "payment_method",
+        "product_id",
     )
     orders = (
         together(lines)
@@ -108,8 +110,9 @@ def customer_days(transactions: DataFrame, together: Together = by_customer) -> 
             _total("cents", "return").alias("returned_cents"),
             F.count_if(_is("cancelled")).alias("cancelled_lines"),
             _total("cents", "cancelled").alias("cancelled_cents"),
-            F.collect_set(F.when(_is("purchase"), F.col("category"))).alias("categories"),
-            F.collect_set(F.when(_is("purchase"), F.col("payment_method"))).alias("methods"),
+            _distinct("category").alias("categories"),
+            _distinct("payment_method").alias("methods"),
+            _distinct("product_id").alias("products"),
         )
     )
     is_order = F.col("lines") > 0
@@ -126,8 +129,14 @@ def customer_days(transactions: DataFrame, together: Together = by_customer) -> 
         (-F.sum("returned_cents")).alias("returned_cents"),
         F.count_if(F.col("cancelled_lines") > 0).alias("cancellations"),
         (-F.sum("cancelled_cents")).alias("cancelled_cents"),
-        F.array_sort(F.flatten(F.collect_list("categories"))).alias("categories"),
-        F.array_sort(F.flatten(F.collect_list("methods"))).alias("payment_methods"),
+        *[
+            F.array_sort(F.flatten(F.collect_list(of_order))).alias(name)
+            for of_order, name in (
+                ("categories", "categories"),
+                ("methods", "payment_methods"),
+                ("products", "products"),
+            )
+        ],
     )
     return CUSTOMER_DAYS.select(days)
 
@@ -138,3 +147,7 @@ def _is(kind: str) -> SparkColumn:
 
 def _total(column: str, kind: str) -> SparkColumn:
     return F.coalesce(F.sum(F.when(_is(kind), F.col(column))), F.lit(0))
+
+
+def _distinct(column: str) -> SparkColumn:
+    return F.collect_set(F.when(_is("purchase"), F.col(column)))

@@ -14,6 +14,8 @@ each customer and business day:
   return line, and a cancellation one with a cancelled line, on the day that it is booked.
 - Of names, the first is the one whose UTF-8 bytes come first: `Tea` before `tea`.
 - The weights of decayed orders are rounded to a millionth (2^-20).
+- The popularity of a product is the share that it has of all products of all orders, in which it
+  counts once an order; its logarithm is rounded to a millionth (2^-20).
 - The log begins with its first line that is kept, whatever its kind.
 - The angle of a day of the year is 2 pi (n - 1) / 365.25, of its n-th day.
 - Buy-till-you-die models are fitted to the days with an order, of which several orders are one.
@@ -52,7 +54,12 @@ def shipped() -> list[Feature]:
     wanted = settings.features
     counted = Vocabulary(wanted.event_kinds, wanted.traffic_sources)
     return catalogue(
-        wanted.windows, settings.snapshots.horizon_days, counted, customers=True, predictions=True
+        wanted.windows,
+        settings.snapshots.horizon_days,
+        counted,
+        customers=True,
+        popularity=True,
+        predictions=True,
     )
 
 

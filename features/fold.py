@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.popularity import Popularity
 from lake.key_ranges import ranked
 
 Ints = npt.NDArray[np.int64]
@@ -38,6 +39,7 @@ NUMBERS, TEXTS = ("birth_year", "signed_up_on"), ("gender", "location")
 FACETS = (("categories", "category"), ("payment_methods", "payment_method"))
 HALF_LIVES = (30, 90)
 DECAY_UNIT = 2**20
+PRODUCTS = "products"
 SQUARES_UNIT = 2**32
 DAYS_OF_YEAR = 365
 # Snapshots that a batch of the result holds, about, and customer-days that make it.
@@ -129,6 +131,8 @@ class Fold:
     # What models predict of the aggregates (see features.predictions).
     predictions: Callable[[Mapping[str, Any], Ints], dict[str, Any]] | None = None
     predicted_from: frozenset[str] = frozenset()
+    # How popular products are at the as-of dates (see features.popularity).
+    popularity: Popularity | None = None
     _wanted: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,6 +155,8 @@ class Fold:
         for column, name in FACETS:
             if any(name in aggregate for aggregate in self._wanted):
                 read.append(column)
+        if self.popularity and self._wants("popularity_last"):
+            read.append(PRODUCTS)
         return [
             *("customer_id", "day"),
             *dict.fromkeys(["orders", *read, *self._reads_events(), *self._reads_attributes()]),
@@ -211,6 +217,7 @@ class Fold:
             **self._return_aggregates(days, of_customer, day, len(first_rows), snapshots),
             **self._event_aggregates(days, of_customer, day, history, snapshots),
             **self._attributes(days, of_customer, day, len(first_rows), snapshots),
+            **self._popularity(days, bought[ends[snapshots.at] - 1], when),
             **self._constants(when),
         }
         for column, name in FACETS:
@@ -412,6 +419,27 @@ class Fold:
             known = result["signed_up_on"] < snapshots.as_of
             result["signed_up_on"] = np.where(known, result["signed_up_on"], np.nan)
         return result
+
+    def _popularity(self, days: pa.Table, last: Ints, when: Ints) -> dict[str, Ints]:
+        """Of the products in the rows of the `last` day with an order: the sum of their logarithms
+        at the date, and how many they are.
+        """
+        if self.popularity is None or PRODUCTS not in days.column_names:
+            return {}
+        lists = days[PRODUCTS].combine_chunks()
+        code = self.popularity.codes(lists.values)
+        counts = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)[last]
+        first = lists.offsets.to_numpy().astype(np.int64)[last]
+        sums = np.zeros(len(last), np.int64)
+        # Date by date, for a day can have very many products.
+        for place in range(len(self.as_ofs)):
+            rows = np.flatnonzero(when == place)
+            until = np.cumsum(counts[rows])
+            entry = np.arange(until[-1] if len(rows) else 0)
+            entry += np.repeat(first[rows] - until + counts[rows], counts[rows])
+            logs = _PrefixSums(self.popularity.of_date(place)[code[entry]])
+            sums[rows] = logs(until - counts[rows], until)
+        return {"popularity_last": sums, "products_last": counts}
 
     def _begins(self, history: "_Histories", snapshots: "_Snapshots") -> list[tuple[str, Ints]]:
         """Where each window begins in a snapshot's history."""

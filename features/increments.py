@@ -42,7 +42,13 @@ class Derived:
     settings: str = ""
 
 
-ORDERS = Derived(CUSTOMER_DAYS, "transactions", "ordered_on", customer_days)
+ORDERS = Derived(
+    CUSTOMER_DAYS,
+    "transactions",
+    "ordered_on",
+    customer_days,
+    " ".join(column.name for column in CUSTOMER_DAYS.columns),
+)
 
 
 def of_events(counted: Vocabulary) -> Derived:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from features import fold
 from features.catalogue import catalogue
 from features.customer_days import CUSTOMER_DAYS
+from features.popularity import Popularity
 from features.predictions import Predictions
 from features.windows import Snapshots
 
@@ -23,11 +24,14 @@ BOOKED = {
 }
 KINDS = {column.name: column.type for column in CUSTOMER_DAYS.columns}
 ARROW = {**fold.ARROW, "bigint": pa.int64(), "array<string>": pa.list_(pa.string())}
-LISTS = {"category": "categories", "payment_method": "payment_methods"}
+LISTS = {"category": "categories", "payment_method": "payment_methods", "product_id": "products"}
 
 
 def features_of(
-    lines: pd.DataFrame, snapshots: Snapshots, predicted: Predictions | None
+    lines: pd.DataFrame,
+    snapshots: Snapshots,
+    predicted: Predictions | None,
+    popular: Popularity | None = None,
 ) -> pd.DataFrame:
     """Every feature of the catalogue that lines alone give: one row per snapshot, as
     `features.windows.customer_features` gives them.
@@ -36,9 +40,12 @@ def features_of(
     `thousandths` (of the quantity), integers, in the place of their moment, money and quantity.
     """
     known = catalogue(
-        snapshots.windows, snapshots.horizon_days, None, predictions=predicted is not None
+        snapshots.windows,
+        snapshots.horizon_days,
+        popularity=popular is not None,
+        predictions=predicted is not None,
     )
-    folded = snapshots.fold(known, predicted)
+    folded = snapshots.fold(known, predicted, popular)
     last = pd.Timestamp(max(snapshots.as_ofs))
     days = customer_days_of(lines[lines["day"] < last])
     batches = days.select(folded.reads()).to_batches()

@@ -15,17 +15,18 @@ from pyspark import cloudpickle
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features import fold, predictions, probabilistic, stored
+from features import fold, popularity, predictions, probabilistic, stored
 from features.calendar import Calendar, Clock, numbered
 from features.catalogue import Feature, catalogue
 from features.customer_days import by_customer, partitions
 from features.event_days import Vocabulary
+from features.popularity import Popularity
 from features.predictions import Predictions
 from lake.key_ranges import KeyRanges, Reading
 from lake.store import Lake, Made
 
 # Workers need numpy and Arrow, and no copy of this package.
-for module in (fold, predictions, probabilistic, stored):
+for module in (fold, popularity, predictions, probabilistic, stored):
     cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 # What the fold reads, as far as a lake has it.
 STORED = ("customer_days", "event_days", "customers")
@@ -45,7 +46,12 @@ class Snapshots:
     events: Vocabulary = field(default_factory=Vocabulary)
     clock: Clock = field(default_factory=Clock)
 
-    def fold(self, features: Sequence[Feature], predicted: Predictions | None = None) -> fold.Fold:
+    def fold(
+        self,
+        features: Sequence[Feature],
+        predicted: Predictions | None = None,
+        popular: Popularity | None = None,
+    ) -> fold.Fold:
         """The fold that makes the features."""
         needed = {feature.needs for feature in features}
         # Of what lies before the log, the longest window counts weekends and holidays too.
@@ -65,6 +71,7 @@ class Snapshots:
             has_attributes="customers" in needed,
             predictions=predicted.__call__ if predicted else None,
             predicted_from=predictions.READ if predicted else frozenset(),
+            popularity=popular,
         )
 
 
@@ -76,10 +83,11 @@ def customer_features(
     event_days: DataFrame | None = None,
     customers: DataFrame | None = None,
     predicted: Predictions | None = None,
+    popular: Popularity | None = None,
 ) -> DataFrame:
     """One row per customer and as-of date with an order before it: `customer_id`, `as_of` and
-    every feature of the catalogue, or those of these names; those of events, of customers' rows
-    and of models where these are given.
+    every feature of the catalogue, or those of these names; those of events, of customers' rows,
+    of models and of how popular products are where these are given.
 
     Whatever is dated on or after an as-of date has no influence on its rows.
     """
@@ -90,6 +98,7 @@ def customer_features(
         event_days=event_days,
         customers=customers,
         predicted=predicted,
+        popular=popular,
     ).frame()
 
 
@@ -101,6 +110,7 @@ def made_features(
     event_days: DataFrame | None = None,
     customers: DataFrame | None = None,
     predicted: Predictions | None = None,
+    popular: Popularity | None = None,
     stored_bytes: int | None = None,
     ranges: KeyRanges | None = None,
 ) -> Made:
@@ -118,11 +128,12 @@ def made_features(
             snapshots.horizon_days,
             None if event_days is None else snapshots.events,
             customers=customers is not None,
+            popularity=popular is not None,
             predictions=predicted is not None,
         )
         if names is None or feature.name in names
     ]
-    folded = snapshots.fold(features, predicted)
+    folded = snapshots.fold(features, predicted, popular)
     schema = ", ".join(f"{name} {type_}" for name, type_ in folded.schema().items())
     if ranges is not None:
         frames = zip(STORED, (customer_days, event_days, customers), strict=True)

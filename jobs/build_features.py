@@ -28,6 +28,7 @@ from features.increments import (
     update_customer_days,
 )
 from features.labels import labels, labels_in_hours, matured
+from features.popularity import popularity
 from features.snapshots import training_dates
 from features.windows import Snapshots, made_features, stored_bytes, stored_ranges
 from jobs.console import handled, mebibytes, say, show, step
@@ -45,8 +46,9 @@ STORED_BYTES_PER_DAY, BYTES_PER_VALUE = 40, 2
 @dataclass(frozen=True)
 class Known:
     """What features are made of, of all customers or of some: the lines of the log, their
-    customer-days, and where there are any the days with events and the customers' rows; and where
-    workers find these themselves, if they can and all is wanted.
+    customer-days, and where there are any the days with events and the customers' rows; where
+    workers find these themselves, if they can and all is wanted; and the customer-days of
+    everybody, where those are of some.
     """
 
     lines: DataFrame
@@ -54,6 +56,7 @@ class Known:
     event_days: DataFrame | None = None
     customers: DataFrame | None = None
     ranges: KeyRanges | None = None
+    of_everybody: DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,7 @@ def _made(
     job: Job, span: LogSpan, known: Known, dates: Sequence[date], base: DataFrame | None
 ) -> Made:
     """The features of the catalogue; those of models by `base`, what is fitted for the dates."""
+    everybody = known.customer_days if known.of_everybody is None else known.of_everybody
     fitted = None
     if base is not None:
         fitted = predictions(base, dates, job.settings.snapshots.horizon_days)
@@ -255,6 +259,7 @@ def _made(
         event_days=known.event_days,
         customers=known.customers,
         predicted=fitted,
+        popular=popularity(everybody, dates),
         stored_bytes=stored_bytes(job.lake) if known.ranges is None else None,
         ranges=known.ranges,
     )
@@ -279,6 +284,7 @@ def known_features(job: Job) -> list[Feature]:
         job.settings.snapshots.horizon_days,
         counted_events(job),
         customers=job.lake.exists("customers"),
+        popularity=True,
         predictions=True,
     )
 

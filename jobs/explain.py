@@ -6,12 +6,13 @@ from datetime import date, timedelta
 from typing import Annotated
 
 import typer
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.loading import closest
-from features.catalogue import PREDICTIONS
-from features.customer_days import customer_days
+from features.catalogue import POPULARITY, PREDICTIONS
+from features.customer_days import CUSTOMER_DAYS, customer_days
 from features.event_days import event_days
 from features.fold import DAYS_OF_YEAR
 from jobs.build_features import (
@@ -28,9 +29,12 @@ from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span,
 MOST_LINES = 200
 # Features that look at the calendar or at the log as a whole, and at no line of the customer.
 CALENDAR = ("horizon_", "history_shorter_")
+# Features of the last day with an order.
+LAST_ORDER = "last_order_"
 
 
 _PREDICTED = {feature.name for feature in PREDICTIONS}
+_OF_PRODUCTS = {feature.name for feature in POPULARITY}
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     if feature.startswith(CALENDAR) and feature in {f.name for f in known_features(job)}:
         say("no line of the customer has a part in it")
         return
-    days = _days(job, span, feature)
+    is_of_last = feature.startswith(LAST_ORDER)
+    days = _last_order_day(known) if is_of_last else _days(job, span, feature)
     for rows_behind in _behind(job, feature):
         _show(job, span, customer, rows_behind, days)
 
@@ -112,6 +117,8 @@ def _behind(job: Job, feature: str) -> list[Behind]:
     name, _, _ = feature.rpartition("_")  # the window is after it
     own = [made.sql for made in job.settings.features.custom if made.name == name]
     more = [column for column in MORE if any(column in text for text in (feature, *own))]
+    if feature in _OF_PRODUCTS:
+        more.append("product_id")
     return [replace(LINES, shown=(*LINES.shown[:-1], *more, "file"))]
 
 
@@ -158,7 +165,24 @@ def _of_customer(job: Job, span: LogSpan, customer: str) -> Known:
         customer_days(lines),
         event_days(job.lake.read("events").where(own), counted) if counted else None,
         job.lake.read("customers").where(own) if job.lake.exists("customers") else None,
+        of_everybody=_of_everybody(job, span),
     )
+
+
+def _of_everybody(job: Job, span: LogSpan) -> DataFrame:
+    """The customer-days of all customers: those that are there, if no earlier release made them."""
+    if job.lake.exists("customer_days"):
+        stored = job.lake.read("customer_days")
+        if {column.name for column in CUSTOMER_DAYS.columns} <= set(stored.columns):
+            return stored
+    return customer_days(known_lines(job, span))
+
+
+def _last_order_day(known: Known) -> tuple[date, date]:
+    """It, and the day after it."""
+    bought = known.lines.where(F.col("kind") == "purchase")
+    last: date = bought.agg(F.max("ordered_on")).collect()[0][0]
+    return last, last + timedelta(1)
 
 
 def _days(job: Job, span: LogSpan, feature: str) -> tuple[date | None, date]:

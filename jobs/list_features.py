@@ -20,7 +20,9 @@ def main(env: Env = "local", set_: Set = None) -> None:
     windows, custom = settings.features.windows, settings.features.custom
     horizon = settings.snapshots.horizon_days
     counted = Vocabulary(settings.features.event_kinds, settings.features.traffic_sources)
-    everything = catalogue(windows, horizon, counted, customers=True, predictions=True)
+    everything = catalogue(
+        windows, horizon, counted, customers=True, popularity=True, predictions=True
+    )
     windowed = " ".join(dict.fromkeys(f.over for f in everything if f.over and "/" not in f.over))
     compared = " ".join(dict.fromkeys(f.over for f in everything if "/" in f.over))
     families = ((WINDOWED, windowed), (TRENDS, compared), (event_families(counted), windowed))

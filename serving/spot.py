@@ -14,7 +14,9 @@ from conf.errors import InputError
 from features.calendar import Clock, numbered
 from features.catalogue import OF_DATE
 from features.customer_base import predictions_by
+from features.fold import PRODUCTS
 from features.on_the_spot import features_of
+from features.popularity import Popularity
 from features.windows import Snapshots
 from serving.requests import MAX_TEXT, InvalidRows, Problem
 from serving.tables import Tables
@@ -50,12 +52,13 @@ class Spot:
         self._base = tables.query("SELECT as_of, model, parameter, estimate FROM customer_base")
         self._base["as_of"] = pd.to_datetime(self._base["as_of"]).dt.date
         self._of_today = self._predictions(self.as_of)
+        self._popular = _popularity(tables, self.as_of)
         self._calendar = self._of_date(tables)
 
     def features(self, orders: Sequence[Mapping[str, Any]], as_of: date | None) -> pd.DataFrame:
         """The features of the customers at `as_of`, by default the latest of the tables: one row
         per customer with an order before it. Units are missing where no order of a customer has a
-        `quantity`.
+        `quantity`. Products are as popular as at the latest `as_of` of the tables.
 
         Raises InvalidRows, and InputError where nobody has ordered before it.
         """
@@ -72,7 +75,7 @@ class Spot:
             self._country,
             clock=self._clock,
         )
-        found = features_of(lines, snapshots, self._predictions(day))
+        found = features_of(lines, snapshots, self._predictions(day), self._popular)
         if found.empty:
             raise InputError(f"nobody has an order before as_of {day}")
         told = {str(order["customer_id"]) for order in orders if "quantity" in order}
@@ -167,7 +170,7 @@ class Spot:
             if name not in NEEDED and name not in OPTIONAL
         ]
         texts = {}
-        for name in ("customer_id", "order_id", "category", "payment_method"):
+        for name in ("customer_id", "order_id", "category", "payment_method", "product_id"):
             value = order.get(name)
             texts[name] = None if value in (None, "") else str(value)
             if not isinstance(value, (str, int, type(None))) or len(str(value)) > MAX_TEXT:
@@ -203,6 +206,19 @@ class Spot:
         starts = time.fromisoformat(self._clock.day_starts_at)
         shifted: datetime = moment - timedelta(hours=starts.hour, minutes=starts.minute)
         return shifted.date()
+
+
+def _popularity(tables: Tables, as_of: date) -> Popularity | None:
+    """That of products before the day; None where no customer-days tell what was ordered."""
+    if not tables.exists("customer_days") or PRODUCTS not in tables.types("customer_days"):
+        return None
+    ordered = tables.query(
+        f"SELECT product, count(*) AS orders FROM (SELECT unnest({PRODUCTS}) AS product "
+        "FROM customer_days WHERE day < $day) GROUP BY product",
+        {"day": as_of},
+    )
+    orders = ordered["orders"].to_numpy(np.int64)
+    return Popularity.of(ordered["product"].tolist(), orders[None, :], orders.sum(keepdims=True))
 
 
 def _hundredths(value: Any) -> int:

@@ -19,7 +19,8 @@ Row = dict[str, Any]
 
 SCHEMA = (
     "customer_id string, order_id string, ordered_on date, kind string, amount decimal(18,2), "
-    "quantity decimal(18,3), discount decimal(18,2), category string, payment_method string"
+    "quantity decimal(18,3), discount decimal(18,2), category string, payment_method string, "
+    "product_id string"
 )
 
 
@@ -35,8 +36,7 @@ def line(customer: str, day: str | dt.date, order: str = "o1", **values: Any) ->
             name: None if given[name] is None else Decimal(given[name])
             for name in ("amount", "quantity", "discount")
         },
-        "category": given.get("category"),
-        "payment_method": given.get("payment_method"),
+        **{name: given.get(name) for name in ("category", "payment_method", "product_id")},
     }
 
 
@@ -76,6 +76,7 @@ def random_log(
             discount=random.choice([None, 0, "0.01", "5.50"]),
             category=random.choice([None, "", "Tea", "tea", "Äpfel", "😀", "b", "a"]),
             payment_method=random.choice([None, "card", "cash", "Ünion"]),
+            product_id=random.choice([None, "", "p", "p", "p", "P", f"p{random.randint(1, 40)}"]),
         )
 
     log = []
@@ -102,12 +103,18 @@ def features(
     by_customer = _by_customer(lines)
     snapshots = {}
     for as_of in as_ofs:
+        ordered = Counter(
+            product
+            for own in by_customer.values()
+            for _, product in _products([e for e in own if e["ordered_on"] < as_of])
+        )
         for customer, own in by_customer.items():
             history = [entry for entry in own if entry["ordered_on"] < as_of]
             if any(entry["kind"] == "purchase" for entry in history):
-                snapshots[customer, as_of] = _snapshot(
-                    history, as_of, windows, horizon, log_start, set(holidays)
-                )
+                snapshots[customer, as_of] = {
+                    **_snapshot(history, as_of, windows, horizon, log_start, set(holidays)),
+                    "last_order_popularity": _popularity(history, ordered),
+                }
     return snapshots
 
 
@@ -131,6 +138,8 @@ def differences(found: Row, expected: Row) -> list[str]:
     assert set(found) == set(expected)
     # Every order's weight is rounded to 2^-20, so that sums of them are exact.
     slack = {f"orders_decayed_{n}d": expected["orders_lifetime"] * 2.0**-21 for n in (30, 90)}
+    # So is every product's logarithm.
+    slack["last_order_popularity"] = 2.0**-21
     return [
         f"{name}: {found[name]!r}, not {value!r}"
         for name, value in expected.items()
@@ -273,6 +282,25 @@ def _last_orders(
         "last_order_lines": len(lines) / count,
         "last_order_units": float(units) / count,
     }
+
+
+def _popularity(history: list[Line], ordered: Counter[str]) -> float | None:
+    last = max(entry["ordered_on"] for entry in history if entry["kind"] == "purchase")
+    shares = [
+        math.log10(ordered[product] / ordered.total())
+        for day, product in _products(history)
+        if day == last
+    ]
+    return mean(shares) if shares else None
+
+
+def _products(lines: Iterable[Line]) -> list[tuple[dt.date, str]]:
+    """One entry per order and product in it, with its day."""
+    return [
+        (day, product)
+        for (day, _), order in _documents(lines, "purchase").items()
+        for product in {entry["product_id"] for entry in order} - {None}
+    ]
 
 
 def _profile(orders: dict[tuple[dt.date, str], list[Line]]) -> Row:

@@ -31,13 +31,16 @@ def days(spark, lines):
 
 
 def test_one_day_with_everything(spark):
+    tea = {"category": "tea", "product_id": "black"}
+    pot = {"category": "pot", "product_id": "pot"}
+    cup = {"category": "cup", "product_id": "cup"}
     found = days(
         spark,
         [
-            line("a", DAY, "o1", amount="10.10", quantity="2", discount="1.05", category="tea"),
-            line("a", DAY, "o1", amount="0.05", quantity="0.125", category="tea"),
-            line("a", DAY, "o2", amount="5", quantity=None, category="pot", payment_method="card"),
-            line("a", DAY, "o3", kind="return", amount="-3.30", quantity="-1", category="cup"),
+            line("a", DAY, "o1", amount="10.10", quantity="2", discount="1.05", **tea),
+            line("a", DAY, "o1", amount="0.05", quantity="0.125", **tea),
+            line("a", DAY, "o2", amount="5", quantity=None, **pot, payment_method="card"),
+            line("a", DAY, "o3", kind="return", amount="-3.30", quantity="-1", **cup),
             line("a", DAY, "o3", kind="return", amount="-0.20", quantity="-1"),
             line(
                 "a", DAY, "o4", kind="cancelled", amount="-7", quantity="-1", payment_method="cash"
@@ -59,6 +62,7 @@ def test_one_day_with_everything(spark):
             "cancelled_cents": 700,
             "categories": ["pot", "tea"],
             "payment_methods": ["card"],
+            "products": ["black", "pot"],
         }
     }
 
@@ -209,6 +213,7 @@ def test_by_day_the_log_is_exchanged_once_and_no_partition_holds_a_customer_of_m
         F.lit(0).cast("decimal(18,2)").alias("discount"),
         F.lit(None).cast("string").alias("category"),
         F.lit(None).cast("string").alias("payment_method"),
+        F.concat(F.lit("p"), F.col("id") % 7).alias("product_id"),
     )
     settings = {
         "spark.sql.shuffle.partitions": "8",

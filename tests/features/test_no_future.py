@@ -44,6 +44,7 @@ def changed(random: Random, future: list[Line]) -> list[Line]:
             "amount": abs(entry["amount"]) * 3 + 1,
             "category": random.choice([None, "A new first", "zzz"]),
             "payment_method": random.choice([None, "A new first", "card"]),
+            "product_id": random.choice([None, "A new first", "p"]),
         }
         for entry in future
         if random.random() < 0.7

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -15,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from features.catalogue import catalogue
 from features.customer_days import customer_days
+from features.popularity import popularity
 from features.windows import Snapshots, customer_features
 from tests.features import oracle
 from tests.features.oracle import Line, line, random_log, transactions
@@ -90,6 +92,16 @@ LOG = [
     line("cents apart", "2021-06-02", amount="20000.00"),
     line("cents apart", "2021-06-03", amount="20000.00"),
     line("free", "2021-06-28", amount="0"),
+    # One product twice in an order counts once, one that only comes back not at all.
+    line("favours common products", "2021-06-02", "a", product_id="rare"),
+    line("favours common products", "2021-06-10", "b", product_id="common"),
+    line("favours common products", "2021-06-10", "b", product_id="common"),
+    line("favours common products", "2021-06-10", "b", product_id=None),
+    line("favours common products", "2021-06-11", kind="return", product_id="rare"),
+    line("favours rare products", "2021-06-10", "a", product_id="common"),
+    line("favours rare products", "2021-06-12", "a", product_id="rarest"),
+    line("favours rare products", "2021-06-12", "b", product_id="rare"),
+    line("favours rare products", "2021-06-12", "b", product_id="common"),
 ]
 
 
@@ -107,7 +119,8 @@ def engine(
     days = customer_days(log if partitions is None else log.repartition(partitions))
     log_start = min(entry["ordered_on"] for entry in lines)
     snapshots = Snapshots(tuple(as_ofs), windows, horizon, log_start, country)
-    rows = [row.asDict() for row in customer_features(days, snapshots).collect()]
+    popular = popularity(days, as_ofs)
+    rows = [row.asDict() for row in customer_features(days, snapshots, popular=popular).collect()]
     keyed = {(row.pop("customer_id"), row.pop("as_of")): row for row in rows}
     assert len(keyed) == len(rows)
     return keyed
@@ -306,6 +319,15 @@ def test_gaps_are_between_consecutive_days_with_an_order(found):
     assert row["days_since_5th_last_order"] is None
 
 
+def test_popularity_counts_a_product_once_an_order_and_averages_logarithms(found):
+    name = "last_order_popularity"
+    shares = [3 / 6, 2 / 6, 1 / 6]  # of common, rare and rarest
+    of_common, of_rare = (found[f"favours {what} products", TODAY] for what in ("common", "rare"))
+    assert of_common[name] == pytest.approx(math.log10(shares[0]), abs=2.0**-21)
+    assert of_rare[name] == pytest.approx(sum(map(math.log10, shares)) / 3, abs=2.0**-21)
+    assert found["unnamed", TODAY][name] is None
+
+
 def test_the_same_period_last_year_starts_365_days_back_and_lasts_the_horizon(found):
     names = ("orders_same_period_last_year", "revenue_same_period_last_year")
     assert of(found, "last year", TODAY, *names) == [2, 2.0 + 4.0]
@@ -382,7 +404,8 @@ def test_the_oracle_knows_every_feature_of_the_catalogue():
     for windows in ((7, 30, 90, 180, 365), (3, 14), (1,), (30, 400)):
         for horizon in (1, 30, 366):
             (row,) = oracle.features(lines, [TODAY], windows, horizon, TODAY).values()
-            assert set(row) == {feature.name for feature in catalogue(windows, horizon)}
+            known = catalogue(windows, horizon, popularity=True)
+            assert set(row) == {feature.name for feature in known}
 
 
 @pytest.mark.slow

@@ -50,6 +50,24 @@ def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
     assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == looked_at
 
 
+@pytest.mark.slow
+def test_of_a_feature_of_the_last_order_its_lines_and_their_products_are_shown(
+    job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    span, name = log_span(job, None), "last_order_popularity"
+    today = job.lake.read("features").where(F.col("as_of") == F.lit(span.as_of))
+    row = today.orderBy(F.desc("last_order_lines"), "customer_id").first()
+    explain(job, span, row.customer_id, name)
+    said = capsys.readouterr().out
+    assert f"{name} of {row.customer_id} as of {span.as_of}: {row[name]}" in said
+    lines = job.lake.read("transactions").where(F.col("customer_id") == row.customer_id)
+    last = F.date_diff(F.lit(span.as_of), "ordered_on") == row.recency_days
+    products = [line.product_id for line in lines.where(last).collect()]
+    assert len(products) >= row.last_order_lines > 1
+    assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == len(products)
+    assert all(product in said for product in products)
+
+
 def test_of_the_year_before_the_days_of_the_horizon_alone_are_looked_at() -> None:
     job = Job(None, None, load_settings("local"))
     span = LogSpan(date(2023, 1, 1), date(2024, 12, 31), date(2024, 12, 31))
@@ -88,6 +106,7 @@ def test_the_list_has_every_family_and_your_own() -> None:
     assert "revenue_W" in said.output
     assert "Cups" in said.output
     settings = load_settings("local")
-    known = catalogue(settings.features.windows, settings.snapshots.horizon_days, predictions=True)
+    wanted = settings.features.windows, settings.snapshots.horizon_days
+    known = catalogue(*wanted, popularity=True, predictions=True)
     assert f"{len(known) + 1} columns" in said.output
     assert all(f.name in said.output for f in known if not f.over)

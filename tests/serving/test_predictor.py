@@ -17,7 +17,7 @@ from serving.tables import Tables
 
 LINES = (
     "SELECT customer_id, ordered_at, order_id, kind, amount, quantity, discount, category, "
-    "payment_method FROM transactions"
+    "payment_method, product_id FROM transactions"
 )
 
 
