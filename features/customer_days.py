@@ -111,7 +111,7 @@ def customer_days(transactions: DataFrame, together: Together = by_customer) -> 
             F.count_if(_is("cancelled")).alias("cancelled_lines"),
             _total("cents", "cancelled").alias("cancelled_cents"),
             _distinct("category").alias("categories"),
-            _distinct("payment_method").alias("methods"),
+            _distinct("payment_method").alias("payment_methods"),
             _distinct("product_id").alias("products"),
         )
     )
@@ -130,12 +130,8 @@ def customer_days(transactions: DataFrame, together: Together = by_customer) -> 
         F.count_if(F.col("cancelled_lines") > 0).alias("cancellations"),
         (-F.sum("cancelled_cents")).alias("cancelled_cents"),
         *[
-            F.array_sort(F.flatten(F.collect_list(of_order))).alias(name)
-            for of_order, name in (
-                ("categories", "categories"),
-                ("methods", "payment_methods"),
-                ("products", "products"),
-            )
+            F.array_sort(F.flatten(F.collect_list(name))).alias(name)
+            for name in ("categories", "payment_methods", "products")
         ],
     )
     return CUSTOMER_DAYS.select(days)

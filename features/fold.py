@@ -37,9 +37,9 @@ CART, ABANDONED = "kind_cart", "cart_days_without_order"
 NUMBERS, TEXTS = ("birth_year", "signed_up_on"), ("gender", "location")
 # Lists in customer_days, and what one of their entries is.
 FACETS = (("categories", "category"), ("payment_methods", "payment_method"))
+PRODUCTS = "products"
 HALF_LIVES = (30, 90)
 DECAY_UNIT = 2**20
-PRODUCTS = "products"
 SQUARES_UNIT = 2**32
 DAYS_OF_YEAR = 365
 # Snapshots that a batch of the result holds, about, and customer-days that make it.
@@ -427,17 +427,17 @@ class Fold:
         if self.popularity is None or PRODUCTS not in days.column_names:
             return {}
         lists = days[PRODUCTS].combine_chunks()
-        code = self.popularity.codes(lists.values)
+        product = self.popularity.places(lists.values)
         counts = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)[last]
         first = lists.offsets.to_numpy().astype(np.int64)[last]
         sums = np.zeros(len(last), np.int64)
         # Date by date, for a day can have very many products.
-        for place in range(len(self.as_ofs)):
-            rows = np.flatnonzero(when == place)
+        for date in range(len(self.as_ofs)):
+            rows = np.flatnonzero(when == date)
             until = np.cumsum(counts[rows])
             entry = np.arange(until[-1] if len(rows) else 0)
             entry += np.repeat(first[rows] - until + counts[rows], counts[rows])
-            logs = _PrefixSums(self.popularity.of_date(place)[code[entry]])
+            logs = _PrefixSums(self.popularity.logs[date, product[entry]])
             sums[rows] = logs(until - counts[rows], until)
         return {"popularity_last": sums, "products_last": counts}
 

@@ -158,7 +158,7 @@ def _fit(
         return -float(weights @ rows) / weights.sum(), -(by_log @ logs_of) / weights.sum()
 
     bounds = np.log([((least or {}).get(name, LEAST), MOST) for name in names])
-    start = np.maximum(0.0, bounds[:, 0] + 1)
+    start, steps = np.maximum(0.0, bounds[:, 0] + 1), 0
     for _ in range(1 + RESTARTS):
         found = minimize(
             loss,
@@ -168,16 +168,18 @@ def _fit(
             bounds=bounds,
             options={"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9, "maxls": 50},
         )
-        inside = (found.x > bounds[:, 0]) & (found.x < bounds[:, 1])
-        slope = np.abs(found.jac[inside]).max(initial=0.0)
+        steps += found.nit
+        # At an end, a slope beyond it is none.
+        slope = np.abs(found.x - np.clip(found.x - found.jac, *bounds.T)).max()
         if slope < FLAT or not np.isfinite(found.fun):
             break
         start = found.x
     if not (np.isfinite(found.fun) and slope < FLAT):
         raise FitError(
             f"{kind.__name__}: the likelihood has no maximum where the search ended, after "
-            f"{found.nit} steps with a slope of {slope:.1e} ({found.message})"
+            f"{steps} steps with a slope of {slope:.1e} ({found.message})"
         )
+    inside = (found.x > bounds[:, 0]) & (found.x < bounds[:, 1])
     units = np.array([unit if name in SCALES else 1.0 for name in names])
     estimates = np.exp(logs_of @ found.x) * units
     errors = estimates * _errors(loss, found.x, inside, logs_of, weights.sum())

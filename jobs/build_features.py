@@ -1,7 +1,7 @@
 """`repurchase build-features`: `transactions` into `customer_days`, `features` and `labels`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
-from features.catalogue import Feature, catalogue
+from features.catalogue import POPULARITY, Feature, catalogue
 from features.custom import check_types, check_values, custom_columns, custom_features
 from features.customer_base import CUSTOMER_BASE, fitted_customer_base, predictions
 from features.event_days import Vocabulary
@@ -28,7 +28,7 @@ from features.increments import (
     update_customer_days,
 )
 from features.labels import labels, labels_in_hours, matured
-from features.popularity import popularity
+from features.products import popularity
 from features.snapshots import training_dates
 from features.windows import Snapshots, made_features, stored_bytes, stored_ranges
 from jobs.console import handled, mebibytes, say, show, step
@@ -41,6 +41,7 @@ from lake.store import Made, dated
 BYTES_PER_DAY = 58
 # Of one in customer_days, and of a feature of a snapshot in features, compressed.
 STORED_BYTES_PER_DAY, BYTES_PER_VALUE = 40, 2
+OF_PRODUCTS = {feature.name for feature in POPULARITY}
 
 
 @dataclass(frozen=True)
@@ -219,12 +220,20 @@ def counted_events(job: Job) -> Vocabulary | None:
     return Vocabulary(wanted.event_kinds, wanted.traffic_sources) if there else None
 
 
-def features_at(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> DataFrame:
-    """Every feature at the dates, the user's own too: one row per snapshot."""
+def features_at(
+    job: Job,
+    span: LogSpan,
+    known: Known,
+    dates: Sequence[date],
+    names: Collection[str] | None = None,
+) -> DataFrame:
+    """Every feature of the catalogue at the dates, or those of these names, and the user's own: one
+    row per snapshot.
+    """
     base = None
     if job.lake.exists("customer_base"):
         base = job.lake.read("customer_base").where(F.col("as_of").isin(list(dates)))
-    return _with_own(job, known, dates, _made(job, span, known, dates, base).frame())
+    return _with_own(job, known, dates, _made(job, span, known, dates, base, names).frame())
 
 
 def features_at_anew(job: Job, span: LogSpan, known: Known) -> DataFrame:
@@ -246,20 +255,27 @@ def _with_own(job: Job, known: Known, dates: Sequence[date], frame: DataFrame) -
 
 
 def _made(
-    job: Job, span: LogSpan, known: Known, dates: Sequence[date], base: DataFrame | None
+    job: Job,
+    span: LogSpan,
+    known: Known,
+    dates: Sequence[date],
+    base: DataFrame | None,
+    names: Collection[str] | None = None,
 ) -> Made:
     """The features of the catalogue; those of models by `base`, what is fitted for the dates."""
     everybody = known.customer_days if known.of_everybody is None else known.of_everybody
+    is_counted = names is None or not OF_PRODUCTS.isdisjoint(names)
     fitted = None
     if base is not None:
         fitted = predictions(base, dates, job.settings.snapshots.horizon_days)
     return made_features(
         known.customer_days,
         _snapshots(job, span, dates),
+        names,
         event_days=known.event_days,
         customers=known.customers,
         predicted=fitted,
-        popular=popularity(everybody, dates),
+        popular=popularity(everybody, dates) if is_counted else None,
         stored_bytes=stored_bytes(job.lake) if known.ranges is None else None,
         ranges=known.ranges,
     )
@@ -398,7 +414,10 @@ def plan_of(
         ("snapshots to come, about", snapshots),
         ("passes over customer_days", -(-len(missing) // job.settings.features.dates_per_chunk)),
         ("read a pass, about", mebibytes(stored)),
-        ("exchanged a pass, at most", "nothing" if is_in_ranges and is_all else exchanged),
+        (
+            "exchanged a pass, at most",
+            "sums by product" if is_in_ranges and is_all else exchanged,
+        ),
         *(own_exchange if own else []),
         ("written, about", mebibytes(snapshots * len(columns) * BYTES_PER_VALUE)),
         ("plan", f"{together}, numpy fold of all dates (features/fold.py)"),

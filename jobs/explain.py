@@ -11,11 +11,13 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.loading import closest
-from features.catalogue import POPULARITY, PREDICTIONS
-from features.customer_days import CUSTOMER_DAYS, customer_days
+from features.catalogue import PREDICTIONS
+from features.customer_days import customer_days
 from features.event_days import event_days
 from features.fold import DAYS_OF_YEAR
+from features.increments import due
 from jobs.build_features import (
+    OF_PRODUCTS,
     Known,
     counted_events,
     feature_columns,
@@ -34,7 +36,6 @@ LAST_ORDER = "last_order_"
 
 
 _PREDICTED = {feature.name for feature in PREDICTIONS}
-_OF_PRODUCTS = {feature.name for feature in POPULARITY}
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,17 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
             f"--feature {feature}: no model is fitted for {span.as_of}; do it by "
             f"`repurchase build-features --from {span.as_of} --to {span.as_of}`"
         )
-    made = features_at(job, span, known, [span.as_of])
+    made = features_at(job, span, known, [span.as_of], [feature])
     rows = made.select(F.col(feature).cast(columns[feature].type)).collect()
     if not rows:
         raise InputError(f"--customer {customer}: no order before {span.as_of} in the log")
     console.print(f"[bold]{feature}[/bold] of {customer} as of {span.as_of}: {rows[0][0]}")
     say(columns[feature].description)
-    if feature.startswith(CALENDAR) and feature in {f.name for f in known_features(job)}:
+    is_ours = feature in {f.name for f in known_features(job)}
+    if is_ours and feature.startswith(CALENDAR):
         say("no line of the customer has a part in it")
         return
-    is_of_last = feature.startswith(LAST_ORDER)
+    is_of_last = is_ours and feature.startswith(LAST_ORDER)
     days = _last_order_day(known) if is_of_last else _days(job, span, feature)
     for rows_behind in _behind(job, feature):
         _show(job, span, customer, rows_behind, days)
@@ -117,7 +119,7 @@ def _behind(job: Job, feature: str) -> list[Behind]:
     name, _, _ = feature.rpartition("_")  # the window is after it
     own = [made.sql for made in job.settings.features.custom if made.name == name]
     more = [column for column in MORE if any(column in text for text in (feature, *own))]
-    if feature in _OF_PRODUCTS:
+    if feature in OF_PRODUCTS:
         more.append("product_id")
     return [replace(LINES, shown=(*LINES.shown[:-1], *more, "file"))]
 
@@ -170,11 +172,9 @@ def _of_customer(job: Job, span: LogSpan, customer: str) -> Known:
 
 
 def _of_everybody(job: Job, span: LogSpan) -> DataFrame:
-    """The customer-days of all customers: those that are there, if no earlier release made them."""
-    if job.lake.exists("customer_days"):
-        stored = job.lake.read("customer_days")
-        if {column.name for column in CUSTOMER_DAYS.columns} <= set(stored.columns):
-            return stored
+    """The customer-days of all customers: those that are there, if nothing has come since."""
+    if due(job.lake, span.first, span.as_of).days == []:
+        return job.lake.read("customer_days")
     return customer_days(known_lines(job, span))
 
 

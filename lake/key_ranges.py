@@ -21,8 +21,9 @@ Batches = Iterator[pa.RecordBatch]
 Ints = npt.NDArray[np.int64]
 # Of a row group: few enough that most of one lies in the range that reads it.
 GROUP_ROWS = 2**14
-# Rows that a range has, about, at most, for a worker holds all that it reads; and that a batch has.
-RANGE_ROWS, BATCH_ROWS = 1_000_000, 100_000
+# What a range has, about, at most, for a worker holds all that it reads: rows, and entries of lists
+# in them; and rows that a batch has.
+RANGE_ROWS, RANGE_ENTRIES, BATCH_ROWS = 1_000_000, 8_000_000, 100_000
 # So many rows tell where the ranges begin.
 SAMPLED_ROWS = 1_000_000
 # What ranges may read in all: so many times the rows that there are, and so many more. To read a
@@ -34,11 +35,14 @@ _DAY_BITS, _BEFORE_1970 = 24, 2**22
 
 @dataclass(frozen=True)
 class RowGroup:
-    """The group of rows at a place in a file, and the first and last key in it."""
+    """The group of rows at a place in a file, how many entries the longest column of lists has in
+    it, and the first and last key.
+    """
 
     file: str
     place: int
     rows: int
+    entries: int
     first: str
     last: str
 
@@ -98,7 +102,8 @@ def _groups(file: str, about: pq.FileMetaData, key: str) -> list[RowGroup] | Non
         keys = group.column(column).statistics
         if keys is None or not keys.has_min_max or keys.null_count:
             return None
-        found.append(RowGroup(file, place, group.num_rows, keys.min, keys.max))
+        entries = max(group.column(n).num_values for n in range(group.num_columns))
+        found.append(RowGroup(file, place, group.num_rows, entries, keys.min, keys.max))
     return found
 
 
@@ -124,7 +129,8 @@ class KeyRanges:
         rows = sum(group.rows for group in groups)
         if not rows:
             return None
-        fewest = -(-rows // RANGE_ROWS)
+        entries = sum(group.entries for group in groups)
+        fewest = max(-(-rows // RANGE_ROWS), -(-entries // RANGE_ENTRIES))
         keys, counts = _sampled(groups, key)
         for wanted in (max(most, fewest), max(-(-most // 2), fewest)):
             made = cls(key, tables, _bounds(keys, counts, wanted))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,8 @@ OPTIONAL = (
 )
 # What says when a customer has ordered, as far as is known without the orders.
 HISTORY = ("recency_days", "tenure_days", "orders_lifetime")
+# As-of dates of which it is known how popular products were.
+DAYS_KEPT = 8
 # Features that only who tells a quantity has.
 UNITS = re.compile(r"units_|last_order_units$")
 KINDS = ("purchase", "return", "cancelled")
@@ -52,13 +55,13 @@ class Spot:
         self._base = tables.query("SELECT as_of, model, parameter, estimate FROM customer_base")
         self._base["as_of"] = pd.to_datetime(self._base["as_of"]).dt.date
         self._of_today = self._predictions(self.as_of)
-        self._popular = _popularity(tables, self.as_of)
+        self._popular = lru_cache(DAYS_KEPT)(partial(_popularity, tables))
         self._calendar = self._of_date(tables)
 
     def features(self, orders: Sequence[Mapping[str, Any]], as_of: date | None) -> pd.DataFrame:
         """The features of the customers at `as_of`, by default the latest of the tables: one row
         per customer with an order before it. Units are missing where no order of a customer has a
-        `quantity`. Products are as popular as at the latest `as_of` of the tables.
+        `quantity`.
 
         Raises InvalidRows, and InputError where nobody has ordered before it.
         """
@@ -75,7 +78,8 @@ class Spot:
             self._country,
             clock=self._clock,
         )
-        found = features_of(lines, snapshots, self._predictions(day), self._popular)
+        popular = self._popular(min(day, self.as_of))
+        found = features_of(lines, snapshots, self._predictions(day), popular)
         if found.empty:
             raise InputError(f"nobody has an order before as_of {day}")
         told = {str(order["customer_id"]) for order in orders if "quantity" in order}
@@ -213,12 +217,14 @@ def _popularity(tables: Tables, as_of: date) -> Popularity | None:
     if not tables.exists("customer_days") or PRODUCTS not in tables.types("customer_days"):
         return None
     ordered = tables.query(
-        f"SELECT product, count(*) AS orders FROM (SELECT unnest({PRODUCTS}) AS product "
-        "FROM customer_days WHERE day < $day) GROUP BY product",
+        "SELECT CASE WHEN orders > 1 THEN product END AS product, sum(orders) AS orders FROM "
+        f"(SELECT product, count(*) AS orders FROM (SELECT unnest({PRODUCTS}) AS product "
+        "FROM customer_days WHERE day < $day) GROUP BY product) GROUP BY 1",
         {"day": as_of},
     )
-    orders = ordered["orders"].to_numpy(np.int64)
-    return Popularity.of(ordered["product"].tolist(), orders[None, :], orders.sum(keepdims=True))
+    orders, is_told = ordered["orders"].to_numpy(np.int64), ordered["product"].notna()
+    told = ordered["product"][is_told].tolist()
+    return Popularity.of(told, orders[None, is_told], orders.sum(keepdims=True))
 
 
 def _hundredths(value: Any) -> int:

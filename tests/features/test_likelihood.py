@@ -1,7 +1,9 @@
 """Fits equal the published ones and those of an independent package, and find the truth again."""
 
+import datetime as dt
 import math
 import time
+from random import Random
 
 import lifetimes
 import numpy as np
@@ -9,9 +11,11 @@ import pandas as pd
 import pytest
 from lifetimes.datasets import load_dataset
 
+from features import likelihood
 from features.likelihood import FitError, Fitted, fit_purchases, fit_spend
 from features.probabilistic import BgNbd, MbgNbd, ParetoNbd
 from tests.conftest import REAL_LOGS, SHARED
+from tests.features.oracle import random_log
 from tests.features.shop import TRIPLE, history, simulated
 
 TRUTHS = [
@@ -205,6 +209,24 @@ def test_a_parameter_without_a_maximum_has_no_standard_error():
     fitted = fit_purchases(MbgNbd, histories)
     assert fitted.model.a / fitted.model.b < 1e-3
     assert math.isnan(fitted.standard_errors["b"])
+
+
+def test_a_search_that_stops_at_an_end_with_a_slope_left_goes_on(monkeypatch):
+    # Nobody drops out, and the log is one on which the first search stops too early.
+    as_ofs = [dt.date(2021, month, 1) for month in (3, 6, 9)]
+    days: dict[str, set[dt.date]] = {}
+    for entry in random_log(Random(5), 300, as_ofs, (30, 90), 30):
+        if entry["kind"] == "purchase" and entry["ordered_on"] < as_ofs[-1]:
+            days.setdefault(entry["customer_id"], set()).add(entry["ordered_on"])
+    triples = [
+        (len(of) - 1, (max(of) - min(of)).days, (as_ofs[-1] - min(of)).days) for of in days.values()
+    ]
+    histories = counted(pd.DataFrame(triples, columns=TRIPLE))
+    fitted = fit_purchases(MbgNbd, histories)
+    assert fitted.model.a / fitted.model.b < 1
+    monkeypatch.setattr(likelihood, "RESTARTS", 0)
+    with pytest.raises(FitError, match="no maximum where the search ended"):
+        fit_purchases(MbgNbd, histories)
 
 
 @pytest.mark.slow

@@ -64,6 +64,7 @@ def added(random: Random, future: list[Line]) -> list[Line]:
             amount="5000" if kind == "purchase" else "-5000",
             category=random.choice([None, "A new first", "zzz"]),
             payment_method=random.choice([None, "A new first", "zzz"]),
+            product_id=random.choice([None, "A new first", "p"]),
         )
         for customer in customers
         for kind in ("purchase", "return", "cancelled")

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from features import stored
 from features.customer_days import CUSTOMER_DAYS, customer_days
 from features.event_days import event_days
+from features.products import popularity
 from features.windows import Snapshots, made_features, stored_ranges
 from lake import store
 from lake.contracts import CUSTOMERS
@@ -45,6 +46,7 @@ def test_read_by_workers_the_features_are_those_of_the_exchange(
     days = customer_days(transactions(spark, lines))
     halved(lake, CUSTOMER_DAYS, days, as_ofs[1])
     snapshots = Snapshots(tuple(as_ofs), WINDOWS, 30, dt.date(2018, 1, 1), "US", COUNTED, CLOCK)
+    popular = popularity(days, as_ofs)
     settings = {"spark.sql.shuffle.partitions": str(ranges)}
     beside: dict[str, DataFrame] = {}
     for _ in range(2):
@@ -53,9 +55,10 @@ def test_read_by_workers_the_features_are_those_of_the_exchange(
             found = stored_ranges(lake)
             assert found is not None
             assert len(found) == ranges
-            made = made_features(lake.read("customer_days"), snapshots, ranges=found, **beside)
+            stored_days = lake.read("customer_days")
+            made = made_features(stored_days, snapshots, ranges=found, popular=popular, **beside)
             assert exchanges_of(made.frame()) == []
-            by_exchange = made_features(lake.read("customer_days"), snapshots, **beside)
+            by_exchange = made_features(stored_days, snapshots, popular=popular, **beside)
             assert rows_of(made.frame()) == rows_of(by_exchange.frame())
         halved(
             lake,

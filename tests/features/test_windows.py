@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from features.catalogue import catalogue
 from features.customer_days import customer_days
-from features.popularity import popularity
+from features.products import popularity
 from features.windows import Snapshots, customer_features
 from tests.features import oracle
 from tests.features.oracle import Line, line, random_log, transactions

@@ -91,6 +91,20 @@ def test_ranges_are_about_alike_whatever_the_keys_of_a_file(tmp_path: Path) -> N
     assert [len(rows) for rows in read(ranges, FIRST + dt.timedelta(9))] == [100] * 4
 
 
+def test_long_lists_make_ranges_of_fewer_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{n:03}" for n in range(40)]
+    rows = {"who": names, "day": [FIRST] * 40, "pages": [[*range(n)] for n in range(40)]}
+    pq.write_table(pa.table(rows), tmp_path / "long.parquet", row_group_size=2)
+    visits = pieces([str(tmp_path / "long.parquet")], "who")
+    assert visits is not None
+    assert sum(group.entries for group in visits.groups) == sum(range(1, 40)) + 1
+    assert len(KeyRanges.of({"visits": visits}, "who", 1) or ()) == 1
+    monkeypatch.setattr(key_ranges, "RANGE_ENTRIES", 200)
+    assert len(KeyRanges.of({"visits": visits}, "who", 1) or ()) == 4
+
+
 def test_where_one_has_most_rows_the_others_still_have_theirs(tmp_path: Path) -> None:
     files = [[("a", 0, 1), ("b", 0, 1)], [("m", day, 1) for day in range(50)], [("z", 1, 1)]]
     ranges = KeyRanges.of({"visits": stored(tmp_path, files)}, "who", 4)

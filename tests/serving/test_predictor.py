@@ -40,6 +40,15 @@ def today(tables, predictor):
     return features.set_index("customer_id"), scores.set_index("customer_id")
 
 
+def _orders(tables: Tables) -> list[dict[str, object]]:
+    """All lines as a caller sends them: a moment with its time zone, money and quantities as they
+    are written.
+    """
+    lines = tables.query(LINES).astype(object)
+    lines["ordered_at"] = [moment.isoformat() for moment in lines["ordered_at"]]
+    return lines.where(lines.notna(), None).to_dict("records")
+
+
 def _rows(features: pd.DataFrame) -> list[dict[str, object]]:
     known = features.drop(columns="as_of").astype(object)
     return known.where(known.notna(), None).to_dict("records")
@@ -64,10 +73,7 @@ def test_it_says_what_is_in_the_table_of_scores(predictor, today):
 
 def test_raw_orders_become_the_features_of_spark(tables, predictor, today):
     features, scores = today
-    lines = tables.query(LINES).astype(object)
-    # A moment goes out with its time zone, money and quantities as they are written.
-    lines["ordered_at"] = [moment.isoformat() for moment in lines["ordered_at"]]
-    orders = lines.where(lines.notna(), None).to_dict("records")
+    orders = _orders(tables)
     found = predictor.spot.features(orders, None).set_index("customer_id").loc[features.index]
     assert set(found.columns) == set(features.columns)
     for name in features.columns:
@@ -81,6 +87,19 @@ def test_raw_orders_become_the_features_of_spark(tables, predictor, today):
     assert {c: one.probability for c, one in said.items()} == pytest.approx(
         scores["probability"].to_dict(), abs=1e-12
     )
+
+
+def test_of_a_past_day_products_are_as_popular_as_they_were(tables, predictor):
+    past = tables.query("SELECT min(as_of) AS day FROM features")["day"][0].date()
+    known = tables.query(
+        "SELECT customer_id, last_order_popularity AS log FROM features WHERE as_of = $day",
+        {"day": past},
+    )
+    found = predictor.spot.features(_orders(tables), past).set_index("customer_id")
+    assert (
+        found["last_order_popularity"].to_dict() == known.set_index("customer_id")["log"].to_dict()
+    )
+    assert found["last_order_popularity"].nunique() > 100
 
 
 def test_what_lies_on_or_after_as_of_has_no_influence(predictor):

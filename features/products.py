@@ -1,0 +1,37 @@
+"""Customer-days to how popular products are with all customers."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from features.popularity import Popularity
+
+
+def popularity(customer_days: DataFrame, as_ofs: Sequence[date]) -> Popularity:
+    """That of the products at these dates, all of them different, in their order, by the
+    customer-days of all customers.
+
+    Whatever is dated on or after an as-of date has no influence on it.
+    """
+    dates = sorted(as_ofs)
+    # How many of the dates it comes too late for.
+    late = sum(((F.col("day") >= F.lit(d)).cast("int") for d in dates), F.lit(0)).alias("late")
+    past = customer_days.where(F.col("day") < F.lit(dates[-1]))
+    ordered = past.select(late, F.explode("products").alias("product"))
+    counted = ordered.groupBy("product", "late").agg(F.count(F.lit(1)).alias("orders"))
+    names = [str(day) for day in dates]
+    before = [
+        F.coalesce(F.sum(F.when(F.col("late") <= place, F.col("orders"))), F.lit(0)).alias(name)
+        for place, name in enumerate(names)
+    ]
+    by_product = counted.groupBy("product").agg(*before)
+    # Products in a single order are many: of them the sums are enough.
+    told = F.when(F.col(names[-1]) > 1, F.col("product")).alias("product")
+    summed = [F.sum(name).alias(name) for name in names]
+    found = by_product.groupBy(told).agg(*summed).toPandas()
+    orders = found[names].to_numpy(np.int64).T
+    is_told = found["product"].notna().to_numpy()
+    return Popularity.of(found["product"][is_told].tolist(), orders[:, is_told], orders.sum(axis=1))
