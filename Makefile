@@ -33,8 +33,9 @@ up: setup  ## API, dashboard and MLflow on the tables in LAKE=lakehouse, until C
 	@PATH="$(abspath $(BIN)):$$PATH" LAKE="$(abspath $(LAKE))" \
 		$(BIN)/honcho -d . -f deploy/Procfile start
 
-# Two Spark sessions at a time, a file of tests in one of them.
-TWO := -n 2 --dist loadfile
+# Two Spark sessions at a time, a file of tests in one of them. By path: else files with few tests,
+# the slowest of all, would come last, and one session would have nothing to do.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 test: setup lint  ## Lint, types, layers and all tests
 	$(BIN)/python -m pytest $(TWO)
 
