@@ -5,7 +5,7 @@ that is scored there. LightGBM and logistic regression outside Spark, on the sam
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 from deltalake import DeltaTable
 from sklearn.linear_model import LogisticRegression
 
-from features.catalogue import OF_DATE, PREDICTIONS
+from features.catalogue import OF_DATE, POPULARITY, PREDICTIONS
 from models.boosting import OF_LIGHTGBM
 from models.calibration import chances, fit_platt, logits
 from models.metrics import average_precision, counted, log_loss, probability_metrics, roc_auc
@@ -29,7 +29,6 @@ DATES_JUDGED = 3
 BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"
 Floats = npt.NDArray[np.float64]
 KEYS = {"customer_id", "as_of", "label"}
-POPULARITY = "popularity_of_last_order"
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,6 @@ class Variant:
     without: Callable[[str], bool] = lambda name: False
     # Probabilities among the features on the scale of logits.
     logits: bool = False
-    # With POPULARITY, which is no feature of the table.
-    popularity: bool = False
     # More are thinned to so many, by a hash of these.
     snapshots: int = 60_000
     thinned_by: tuple[str, ...] = ("customer_id", "as_of")
@@ -56,6 +53,10 @@ class Variant:
 
 def _of_last_order(name: str) -> bool:
     return name.startswith("last_order_")
+
+
+def _of_popularity(name: str) -> bool:
+    return name in {feature.name for feature in POPULARITY}
 
 
 BASE = Variant("LightGBM, as shipped")
@@ -89,12 +90,12 @@ VARIANTS = (
     ),
     replace(BASE, name="without weekday and month shares", without=lambda n: "_share" in n),
     replace(BASE, name="without the last order", without=_of_last_order),
-    replace(BASE, name="with how popular the last order's products are", popularity=True),
+    replace(BASE, name="without how popular its products are", without=_of_popularity),
     Variant("logistic regression, as shipped", model="line"),
     Variant("logistic regression, probabilities as logits", model="line", logits=True),
     BLEND,
     replace(BLEND, name="blend of both, without the last order", without=_of_last_order),
-    replace(BLEND, name="blend of both, with how popular its products are", popularity=True),
+    replace(BLEND, name="blend of both, without how popular", without=_of_popularity),
 )
 
 
@@ -144,26 +145,7 @@ def _snapshots(lake: Path, scored: date) -> pd.DataFrame:
     labelled = labels.rename(columns={"repurchased": "label"})[["customer_id", "as_of", "label"]]
     features = DeltaTable(lake / "features").to_pandas().select_dtypes(["number"])
     keys = DeltaTable(lake / "features").to_pandas(columns=["customer_id", "as_of"])
-    known = pd.concat([keys, features], axis=1).merge(labelled, on=["customer_id", "as_of"])
-    return known.merge(_popularity(lake, known["as_of"].unique()), how="left")
-
-
-def _popularity(lake: Path, dates: Iterable[date]) -> pd.DataFrame:
-    """The mean over the lines of the last day with an order before `as_of` of the logarithm of the
-    share that the line's product has of all lines before `as_of`: one row per snapshot.
-    """
-    columns = ["customer_id", "ordered_on", "kind", "product_id"]
-    lines = DeltaTable(lake / "transactions").to_pandas(columns=columns)
-    lines = lines[lines["kind"] == "purchase"]
-    found = []
-    for as_of in dates:
-        past = lines[lines["ordered_on"] < as_of]
-        last = past.groupby("customer_id")["ordered_on"].transform("max")
-        share = past["product_id"].map(past["product_id"].value_counts(normalize=True))
-        of_last = past.assign(**{POPULARITY: np.log(share)})[past["ordered_on"] == last]
-        mean = of_last.groupby("customer_id", as_index=False)[POPULARITY].mean()
-        found.append(mean.assign(as_of=as_of))
-    return pd.DataFrame(pd.concat(found))
+    return pd.concat([keys, features], axis=1).merge(labelled, on=["customer_id", "as_of"])
 
 
 def _said(variant: Variant, known: pd.DataFrame, past: list[date], later: pd.DataFrame) -> Floats:
@@ -178,10 +160,7 @@ def _said(variant: Variant, known: pd.DataFrame, past: list[date], later: pd.Dat
     columns = [
         name
         for name in rows.columns
-        if name not in KEYS
-        and not variant.without(name)
-        and (seasons or name not in OF_DATE)
-        and (variant.popularity or name != POPULARITY)
+        if name not in KEYS and not variant.without(name) and (seasons or name not in OF_DATE)
     ]
     age = np.array([(chosen[-1] - day).days for day in rows["as_of"]], float)
     weight = 0.5 ** (age / variant.half_life) if variant.half_life else np.ones(len(rows))
