@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from conf.settings import load_settings
+from conf.settings import Settings, load_settings
 from features.catalogue import Feature, catalogue
 from features.event_days import Vocabulary
 
@@ -48,9 +48,8 @@ def dictionary(features: Sequence[Feature]) -> str:
     return "\n".join(lines)
 
 
-def shipped() -> list[Feature]:
-    """The catalogue with the shipped settings, of a lake that has everything."""
-    settings = load_settings("base")
+def everything(settings: Settings) -> list[Feature]:
+    """The catalogue with these settings, of a lake that has everything."""
     wanted = settings.features
     counted = Vocabulary(wanted.event_kinds, wanted.traffic_sources)
     return catalogue(
@@ -64,4 +63,4 @@ def shipped() -> list[Feature]:
 
 
 if __name__ == "__main__":
-    print(dictionary(shipped()))
+    print(dictionary(everything(load_settings("base"))))

@@ -323,10 +323,8 @@ class Fold:
         """Orders of the longest window, weighed by half for every half-life of age."""
         longest = self.windows[-1]
         begin = history.position(snapshots.who, snapshots.as_of - longest)
-        counts = end - begin
-        bounds = np.append(0, np.cumsum(counts))
-        row = np.arange(bounds[-1]) + np.repeat(begin - bounds[:-1], counts)
-        age = np.repeat(snapshots.as_of, counts) - history.day[row]
+        row, bounds = _one_after_another(begin, end - begin)
+        age = np.repeat(snapshots.as_of, end - begin) - history.day[row]
         ages = np.arange(longest + 1)
         return {
             f"orders_decayed_{life}": _PrefixSums(
@@ -434,11 +432,9 @@ class Fold:
         # Date by date, for a day can have very many products.
         for date in range(len(self.as_ofs)):
             rows = np.flatnonzero(when == date)
-            until = np.cumsum(counts[rows])
-            entry = np.arange(until[-1] if len(rows) else 0)
-            entry += np.repeat(first[rows] - until + counts[rows], counts[rows])
+            entry, bounds = _one_after_another(first[rows], counts[rows])
             logs = _PrefixSums(self.popularity.logs[date, product[entry]])
-            sums[rows] = logs(until - counts[rows], until)
+            sums[rows] = logs(bounds[:-1], bounds[1:])
         return {"popularity_last": sums, "products_last": counts}
 
     def _begins(self, history: "_Histories", snapshots: "_Snapshots") -> list[tuple[str, Ints]]:
@@ -616,6 +612,14 @@ class _Facets:
         place = np.minimum(place, len(self._customers) - 1)
         found = self._customers[place] == snapshots.who
         return np.where(found, by_customer[snapshots.when, place], 0)
+
+
+def _one_after_another(begin: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """The places of ranges of so many rows each, one range after another, and where among them each
+    range begins, with the end of the last.
+    """
+    bounds = np.append(0, np.cumsum(counts))
+    return np.arange(bounds[-1]) + np.repeat(begin - bounds[:-1], counts), bounds
 
 
 def _whole_customers(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.Table]:

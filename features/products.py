@@ -24,7 +24,7 @@ def popularity(customer_days: DataFrame, as_ofs: Sequence[date]) -> Popularity:
     counted = ordered.groupBy("product", "late").agg(F.count(F.lit(1)).alias("orders"))
     names = [str(day) for day in dates]
     before = [
-        F.coalesce(F.sum(F.when(F.col("late") <= place, F.col("orders"))), F.lit(0)).alias(name)
+        F.sum(F.when(F.col("late") <= place, F.col("orders")).otherwise(0)).alias(name)
         for place, name in enumerate(names)
     ]
     by_product = counted.groupBy("product").agg(*before)

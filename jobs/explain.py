@@ -89,6 +89,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
             "`repurchase features list` shows them"
         )
     known = _of_customer(job, span, customer)
+    if feature in OF_PRODUCTS:
+        known = replace(known, of_everybody=_of_everybody(job, span))
     if feature in _PREDICTED and not _is_fitted(job, span.as_of):
         raise InputError(
             f"--feature {feature}: no model is fitted for {span.as_of}; do it by "
@@ -167,7 +169,6 @@ def _of_customer(job: Job, span: LogSpan, customer: str) -> Known:
         customer_days(lines),
         event_days(job.lake.read("events").where(own), counted) if counted else None,
         job.lake.read("customers").where(own) if job.lake.exists("customers") else None,
-        of_everybody=_of_everybody(job, span),
     )
 
 

@@ -3,7 +3,8 @@
 import typer
 
 from conf.settings import load_settings
-from features.catalogue import TRENDS, WINDOWED, catalogue, event_families
+from features.catalogue import TRENDS, WINDOWED, event_families
+from features.dictionary import everything
 from features.event_days import Vocabulary
 from jobs.console import console, handled, show
 from jobs.options import Env, Set
@@ -17,27 +18,24 @@ WORDS = {"period": "in the window W", "sd": "S", "ld": "L"}
 def main(env: Env = "local", set_: Set = None) -> None:
     """List every feature with its windows and what it is; yours too."""
     settings = load_settings(env, set_ or [])
-    windows, custom = settings.features.windows, settings.features.custom
-    horizon = settings.snapshots.horizon_days
+    custom = settings.features.custom
     counted = Vocabulary(settings.features.event_kinds, settings.features.traffic_sources)
-    everything = catalogue(
-        windows, horizon, counted, customers=True, popularity=True, predictions=True
-    )
-    windowed = " ".join(dict.fromkeys(f.over for f in everything if f.over and "/" not in f.over))
-    compared = " ".join(dict.fromkeys(f.over for f in everything if "/" in f.over))
+    known = everything(settings)
+    windowed = " ".join(dict.fromkeys(f.over for f in known if f.over and "/" not in f.over))
+    compared = " ".join(dict.fromkeys(f.over for f in known if "/" in f.over))
     families = ((WINDOWED, windowed), (TRENDS, compared), (event_families(counted), windowed))
     rows = [
         (f.name.format(**NAMES), f.type, over, f.needs, f.description.format(**WORDS))
         for family, over in families
         for f in family
     ]
-    rows += [(f.name, f.type, "", f.needs, f.description) for f in everything if not f.over]
+    rows += [(f.name, f.type, "", f.needs, f.description) for f in known if not f.over]
     rows += [(f"{f.name}_W", "yours", " ".join(f.windows), "", f.description) for f in custom]
     show("Features", ["feature", "type", "windows", "needs", "what it is"], rows)
-    of_log = sum(not f.needs for f in everything)
+    of_log = sum(not f.needs for f in known)
     total = of_log + sum(len(f.windows) for f in custom)
     console.print(
-        f"{total} columns, and {len(everything) - of_log} more where the lake has events and "
+        f"{total} columns, and {len(known) - of_log} more where the lake has events and "
         "customers; each has its description as comment in the table features"
     )
 

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 from typer.testing import CliRunner
 
@@ -32,37 +32,45 @@ def job(spark: SparkSession, undisturbed: Path, tiny_env: Path) -> Job:
     return Job(spark, Lake(spark, str(undisturbed)), load_settings(str(tiny_env)))
 
 
+def explained(
+    job: Job, feature: str, most: str, capsys: pytest.CaptureFixture[str]
+) -> tuple[Row, str]:
+    """Today's features of the customer with the most of one, and what is said of the feature."""
+    span = log_span(job, None)
+    today = job.lake.read("features").where(F.col("as_of") == F.lit(span.as_of))
+    row = today.orderBy(F.desc(most), "customer_id").first()
+    assert row is not None
+    explain(job, span, row.customer_id, feature)
+    said = capsys.readouterr().out
+    assert f"{feature} of {row.customer_id} as of {span.as_of}: {row[feature]}" in said
+    return row, said
+
+
+def lines_ago(job: Job, row: Row, latest: int, earliest: int) -> list[Row]:
+    """The customer's lines from so many days before today to so many."""
+    ago = F.date_diff(F.lit(row.as_of), "ordered_on")
+    own = F.col("customer_id") == row.customer_id
+    return job.lake.read("transactions").where(own & ago.between(latest, earliest)).collect()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("feature", LOOKS_BACK)
 def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
     job: Job, feature: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    span = log_span(job, None)
-    today = job.lake.read("features").where(F.col("as_of") == F.lit(span.as_of))
-    row = today.orderBy(F.desc("orders_30d"), "customer_id").first()
-    explain(job, span, row.customer_id, feature)
-    said = capsys.readouterr().out
-    assert f"{feature} of {row.customer_id} as of {span.as_of}: {row[feature]}" in said
-    lines = job.lake.read("transactions").where(F.col("customer_id") == row.customer_id)
-    ago = F.date_diff(F.lit(span.as_of), "ordered_on")
     begin, end = LOOKS_BACK[feature]
-    looked_at = lines.where(ago.between(end, begin)).count()
-    assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == looked_at
+    row, said = explained(job, feature, "orders_30d", capsys)
+    looked_at = lines_ago(job, row, end, begin)
+    assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == len(looked_at)
 
 
 @pytest.mark.slow
 def test_of_a_feature_of_the_last_order_its_lines_and_their_products_are_shown(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    span, name = log_span(job, None), "last_order_popularity"
-    today = job.lake.read("features").where(F.col("as_of") == F.lit(span.as_of))
-    row = today.orderBy(F.desc("last_order_lines"), "customer_id").first()
-    explain(job, span, row.customer_id, name)
-    said = capsys.readouterr().out
-    assert f"{name} of {row.customer_id} as of {span.as_of}: {row[name]}" in said
-    lines = job.lake.read("transactions").where(F.col("customer_id") == row.customer_id)
-    last = F.date_diff(F.lit(span.as_of), "ordered_on") == row.recency_days
-    products = [line.product_id for line in lines.where(last).collect()]
+    row, said = explained(job, "last_order_popularity", "last_order_lines", capsys)
+    last = lines_ago(job, row, row.recency_days, row.recency_days)
+    products = [line.product_id for line in last]
     assert len(products) >= row.last_order_lines > 1
     assert len(re.findall(r"^ +\d{4}-\d\d-\d\d ", said, re.MULTILINE)) == len(products)
     assert all(product in said for product in products)
