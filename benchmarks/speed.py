@@ -3,7 +3,9 @@
 `make bench-quick` takes up to 2 million lines, `make bench` up to 20 million, and with UP_TO=100 up
 to 100 million, if the disk has 10 GB to spare. Every engine makes the same 53 features
 (benchmarks/peers.py), each in a process of its own, one after the other: until it gets no faster,
-then three times, of which the median counts; where that takes minutes, once to warm up and once.
+or once where that takes minutes, and then three times, of which the median counts. After that,
+what takes minutes runs once with `make bench-quick`, and with a billion lines times dates.
+
 Results that differ from this engine's stop the benchmark. One that was stopped goes on with
 `--resume`: a size of the log with a number of dates is measured again unless all of its engines
 have been.
@@ -40,7 +42,7 @@ CUSTOMERS_PER_MILLION = 46_200
 OURS, STANDALONE = "repurchase", "repurchase_standalone"
 DAILY, CUT = "repurchase_daily", "repurchase_cut"
 FAST = (OURS, "duckdb", "polars")
-# Warmed up once and then run once.
+# Warmed up once, as is every engine with so many million lines, times the dates.
 SLOW = ("pandas", "spark_cross_join", "spark_window_joins", "featuretools", "repurchase_rebuild")
 # Millions of lines, dates and engines, in the order in which they run.
 QUICK = [
@@ -59,8 +61,9 @@ FULL = [
     (100, 1, (OURS, "duckdb")),
     (100, 12, (OURS,)),
 ]
-# With so many million lines, times the dates, an engine runs once after its warm-up.
-LARGE = 150
+LARGE = 100
+# With so many an engine is timed once.
+HUGE = 1000
 EXECUTOR_MEMORY = "2g"
 ACCURACY = 1e-9
 MEGABYTE = 2**20
@@ -89,8 +92,9 @@ def main() -> None:
         log = _log(given.logs, millions)
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
-                once = engine in SLOW or millions * dates > LARGE
-                runs = (1, 1) if once else (WARM_UPS, REPEATS)
+                slow = engine in SLOW or millions * dates >= LARGE
+                once = (given.quick and slow) or millions * dates >= HUGE
+                runs = (1 if slow else WARM_UPS, 1 if once else REPEATS)
                 record = _measured(engine, log, dates, Path(folder), *runs)
                 records.append({"rows": rows, "dates": dates, **record})
                 print(json.dumps(records[-1]), flush=True)

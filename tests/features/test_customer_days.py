@@ -1,22 +1,17 @@
 """Lines to customer-days: what is an order, and what counts on which day."""
 
 import datetime as dt
-from statistics import median
 
 import pytest
-from chispa import assert_df_equality
-from pyspark.sql import functions as F
 
 from features.customer_days import (
     CUSTOMER_DAYS,
     PARTITION_BYTES,
     by_customer,
-    by_day,
-    by_range_of_days,
     customer_days,
 )
 from tests.features.oracle import line, transactions
-from tests.features.test_windows import configured, exchanges_of
+from tests.features.test_windows import configured
 
 DAY = dt.date(2021, 6, 26)  # a Saturday
 NEXT = dt.date(2021, 6, 27)
@@ -194,37 +189,3 @@ def test_few_rows_are_in_few_partitions(spark, stored_bytes, partitions):
     with configured(spark, {"spark.sql.shuffle.partitions": "8"}):
         together = by_customer(rows, stored_bytes)
         assert together.rdd.getNumPartitions() == partitions
-
-
-@pytest.mark.slow
-def test_by_day_the_log_is_exchanged_once_and_no_partition_holds_a_customer_of_many_lines(
-    spark,
-) -> None:
-    """One customer has as many lines as 2,000 others together; their days are 100."""
-    lines = spark.range(40_000).select(
-        F.when(F.col("id") % 2 == 0, "heavy")
-        .otherwise(F.concat(F.lit("c"), F.col("id") % 2000))
-        .alias("customer_id"),
-        F.col("id").cast("string").alias("order_id"),
-        F.date_add(F.lit("2024-01-01"), (F.hash("id") % 50 + 50).cast("int")).alias("ordered_on"),
-        F.lit("purchase").alias("kind"),
-        F.lit(1).cast("decimal(18,2)").alias("amount"),
-        F.lit(1).cast("decimal(18,3)").alias("quantity"),
-        F.lit(0).cast("decimal(18,2)").alias("discount"),
-        F.lit(None).cast("string").alias("category"),
-        F.lit(None).cast("string").alias("payment_method"),
-        F.concat(F.lit("p"), F.col("id") % 7).alias("product_id"),
-    )
-    settings = {
-        "spark.sql.shuffle.partitions": "8",
-        "spark.sql.adaptive.coalescePartitions.enabled": "false",
-    }
-    with configured(spark, settings):
-        days = customer_days(lines, by_range_of_days)
-        assert len(exchanges_of(days)) == 1
-        held = days.groupBy(F.spark_partition_id()).agg(F.sum("lines").alias("n")).collect()
-    sizes = sorted(row["n"] for row in held)
-    assert sum(sizes) == 40_000
-    assert sizes[-1] <= 2 * median(sizes)
-    for others in (customer_days(lines), customer_days(lines, by_day)):
-        assert_df_equality(days, others, ignore_row_order=True, ignore_nullable=True)
