@@ -95,7 +95,8 @@ class _Scores:
             first, second = off.sum(axis=1), off @ x
             intercept += ((c * first - b * second) / (a * c - b * b))[:, None]
             slope += ((a * second - b * first) / (a * c - b * b))[:, None]
-        known = (hits > 0) & (others > 0)
+        several = (n > 0).sum(axis=1, keepdims=True) > 1
+        known = (hits > 0) & (others > 0) & several
         return np.where(known, slope, np.nan)[:, 0]
 
 

@@ -78,6 +78,11 @@ def test_the_slope_of_few_positives_is_that_of_a_line_of_each_resample():
     assert found == pytest.approx(np.array(expected), rel=1e-4)
 
 
+def test_one_score_of_all_has_no_slope_on_any_resample():
+    alike = _said(80).assign(probability=0.56)
+    assert np.isnan(bootstrap({"m": alike}, 1).found["calibration_slope"]["m"]).all()
+
+
 def test_which_of_two_is_better_by_any_metric():
     found = bootstrap({"good": _said(3000), "bad": _said(3000, noise=1.5)}, 1)
     for metric in ("roc_auc", "pr_auc", "log_loss"):
