@@ -42,7 +42,7 @@ CUSTOMERS_PER_MILLION = 46_200
 OURS, STANDALONE = "repurchase", "repurchase_standalone"
 DAILY, CUT = "repurchase_daily", "repurchase_cut"
 FAST = (OURS, "duckdb", "polars")
-# Warmed up once, as is every engine with so many million lines, times the dates.
+# Warmed up once.
 SLOW = ("pandas", "spark_cross_join", "spark_window_joins", "featuretools", "repurchase_rebuild")
 # Millions of lines, dates and engines, in the order in which they run.
 QUICK = [
@@ -61,9 +61,8 @@ FULL = [
     (100, 1, (OURS, "duckdb")),
     (100, 12, (OURS,)),
 ]
-LARGE = 100
-# With so many an engine is timed once.
-HUGE = 1000
+# With so many million lines, times the dates, every engine is warmed up once; and timed once.
+LARGE, HUGE = 100, 1000
 EXECUTOR_MEMORY = "2g"
 ACCURACY = 1e-9
 MEGABYTE = 2**20
