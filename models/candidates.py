@@ -10,14 +10,11 @@ from importlib import import_module
 from typing import Any
 
 from pyspark.ml.base import Estimator
-from pyspark.ml.classification import (
-    GBTClassifier,
-    LogisticRegression,
-    RandomForestClassifier,
-)
+from pyspark.ml.classification import GBTClassifier, LogisticRegression
 
 from models.boosting import Booster, CatBoost, LightGbm, XgBoost
 from models.preparation import VECTOR, Inputs, Stage, for_linear, for_trees
+from models.sharing import RandomForest
 
 LABEL, WEIGHT = "label", "weight"
 
@@ -61,7 +58,7 @@ def _logistic_regression(seed: int) -> Estimator[Any]:
 
 
 def _random_forest(seed: int) -> Estimator[Any]:
-    return RandomForestClassifier(
+    return RandomForest(
         featuresCol=VECTOR,
         labelCol=LABEL,
         weightCol=WEIGHT,

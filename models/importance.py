@@ -18,6 +18,7 @@ from models.judging import Comparison, bootstrap
 from models.material import Material
 from models.opening import unscaled
 from models.preparation import Inputs
+from models.sharing import forest_of
 
 # So many features of the highest gain are permuted, among about so many customers.
 PERMUTED, CUSTOMERS = 15, 4_000
@@ -87,7 +88,7 @@ def _with_loss(known: Importance, lost: Comparison) -> Importance:
 
 
 def _shares(pipeline: PipelineModel, inputs: Inputs) -> dict[str, float]:
-    model: Any = pipeline.stages[-1]
+    model: Any = forest_of(pipeline.stages[-1]) or pipeline.stages[-1]
     linear = isinstance(model, LogisticRegressionModel)
     vector = model.coefficients if linear else model.featureImportances
     weights = [abs(float(weight)) for weight in vector.toArray()]

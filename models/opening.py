@@ -14,6 +14,7 @@ from pyspark.ml.classification import (
     RandomForestClassificationModel,
 )
 from pyspark.ml.feature import ImputerModel, StandardScalerModel, StringIndexerModel
+from pyspark.ml.regression import RandomForestRegressionModel
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,10 +23,12 @@ from models.blending import Member
 from models.boosting import ForestModel
 from models.open_form import Input, Line, OpenMember
 from models.preparation import MISSING, Inputs
+from models.sharing import forest_of
 from models.trees import LEAF, Forest, Tree, forest
 
-# Whose leaves hold the counts of both outcomes.
-OF_SHARES = (DecisionTreeClassificationModel, RandomForestClassificationModel)
+# Whose leaves hold the counts of both outcomes; and these, or their share.
+OF_COUNTS = (DecisionTreeClassificationModel, RandomForestClassificationModel)
+OF_SHARES = (*OF_COUNTS, RandomForestRegressionModel)
 SPARKS_TREES = (*OF_SHARES, GBTClassificationModel)
 
 
@@ -42,15 +45,22 @@ def opened(spark: SparkSession, member: Member, folder: str, inputs: Inputs) -> 
         return _member(member, line, _standardised(member.pipeline, inputs))
     if isinstance(model, ForestModel):
         grown = forest(json.loads(model.getOrDefault(model.forest)))
+    elif within := forest_of(model):
+        grown = _spark_forest(spark, within, _place(_place(folder, stages), model.stages, 0))
     elif isinstance(model, SPARKS_TREES):
-        place = str(len(stages) - 1).zfill(len(str(len(stages))))
-        grown = _spark_forest(spark, model, f"{folder}/stages/{place}_{model.uid}")
+        grown = _spark_forest(spark, model, _place(folder, stages))
     else:
         raise ConfigurationError(
             f"training.models.{member.name}: models/opening.py does not know how to explain a "
             f"{type(model).__name__}; teach it, or leave the model out"
         )
     return _member(member, grown, unscaled(member.pipeline, inputs))
+
+
+def _place(folder: str, stages: Sequence[Any], place: int = -1) -> str:
+    """Where Spark keeps a stage of a pipeline that is saved in a folder."""
+    number = str(place % len(stages)).zfill(len(str(len(stages))))
+    return f"{folder}/stages/{number}_{stages[place].uid}"
 
 
 def unscaled(pipeline: PipelineModel, inputs: Inputs) -> list[Input]:
@@ -60,7 +70,8 @@ def unscaled(pipeline: PipelineModel, inputs: Inputs) -> list[Input]:
 
 
 def _member(member: Member, said: Line | Forest, inputs: list[Input]) -> OpenMember:
-    of_probability = isinstance(member.pipeline.stages[-1], OF_SHARES)
+    model = member.pipeline.stages[-1]
+    of_probability = isinstance(forest_of(model) or model, OF_SHARES)
     return OpenMember(member.name, tuple(inputs), said, of_probability, member.calibration)
 
 
@@ -99,7 +110,8 @@ def _spark_forest(
     spark: SparkSession,
     model: DecisionTreeClassificationModel
     | GBTClassificationModel
-    | RandomForestClassificationModel,
+    | RandomForestClassificationModel
+    | RandomForestRegressionModel,
     folder: str,
 ) -> Forest:
     saved = spark.read.parquet(f"{folder}/data")
@@ -113,12 +125,14 @@ def _spark_forest(
     if isinstance(model, OF_SHARES):
         # A leaf says the share of orders among its training rows; a forest, the mean of its trees.
         weight = 1 / len(of_trees)
+        counted = isinstance(model, OF_COUNTS)
+        share, cover = (_share, sum) if counted else (_mean, _count)
         return Forest(
             tuple(
                 _spark_tree(
                     nodes,
-                    [weight * _share(node["impurityStats"]) for node in nodes],
-                    [sum(node["impurityStats"]) for node in nodes],
+                    [weight * share(node["impurityStats"]) for node in nodes],
+                    [cover(node["impurityStats"]) for node in nodes],
                 )
                 for nodes in of_trees.values()
             )
@@ -138,6 +152,15 @@ def _spark_forest(
 
 def _share(counts: Sequence[float]) -> float:
     return float(counts[1] / sum(counts))
+
+
+def _mean(stats: Sequence[float]) -> float:
+    count, total, _ = stats
+    return float(total / count)
+
+
+def _count(stats: Sequence[float]) -> float:
+    return float(stats[0])
 
 
 def _spark_tree(nodes: Sequence[Row], value: Sequence[float], cover: Sequence[float]) -> Tree:
