@@ -44,6 +44,17 @@ class Split:
     held_out: date
     horizon_days: int
 
+    def __str__(self) -> str:
+        """Which dates serve for what, and what a single one cannot tell."""
+        first, last, judges = self.tuning[0], self.tuning[-1], f"{self.held_out} is held out"
+        if first == last:
+            return (
+                f"1 date tunes ({first}), {judges}; a single date does not say how the share of "
+                "customers who order moves from month to month: expect the probabilities to be "
+                "off by that"
+            )
+        return f"{len(self.tuning)} dates tune ({first} .. {last}), {judges}"
+
     def known_by(self, day: date) -> list[date]:
         """The tuning dates whose label windows have ended by the day."""
         return tuning_dates(self.tuning, day, self.horizon_days)

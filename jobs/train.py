@@ -87,11 +87,7 @@ def train(job: Job, span: LogSpan) -> Trained:
     dates, split = dates_to_learn_from(job, span)
     read = {table: job.lake.version(table) for table in READ if job.lake.exists(table)}
     known = snapshots_of(job, dates)
-    first = split.tuning[0]
-    say(
-        f"{len(split.tuning)} dates tune ({first} .. {split.tuning[-1]}), "
-        f"{split.held_out} is held out"
-    )
+    say(str(split))
     version = f"{span.as_of}-{_fingerprint(job, known.snapshots)}"
     checkpoints = _checkpoints(job, version)
     result = training.train(

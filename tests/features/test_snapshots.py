@@ -5,7 +5,7 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.snapshots import training_dates, tuning_dates
+from features.snapshots import Split, training_dates, tuning_dates
 
 DAYS = st.dates(dt.date(2000, 1, 1), dt.date(2030, 12, 31))
 
@@ -89,3 +89,12 @@ def test_no_label_of_a_tuning_date_saw_a_day_of_the_held_out_label(dates, held_o
     for date in dates:
         last_day_of_the_label = date + dt.timedelta(horizon - 1)
         assert (date in tuning) == (last_day_of_the_label < held_out)
+
+
+def test_a_split_says_its_dates_and_that_a_single_one_knows_no_other_month():
+    first, second, last = dt.date(2021, 1, 1), dt.date(2021, 2, 1), dt.date(2021, 3, 8)
+    two = str(Split((first, second), last, 30))
+    assert two == "2 dates tune (2021-01-01 .. 2021-02-01), 2021-03-08 is held out"
+    one = str(Split((first,), last, 30))
+    assert one.startswith("1 date tunes (2021-01-01), 2021-03-08 is held out")
+    assert "from month to month" in one
