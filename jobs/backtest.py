@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass
 from datetime import timedelta
+from math import isnan, nan
 from typing import Annotated
 
 import typer
@@ -72,17 +73,18 @@ def backtest(job: Job, span: LogSpan, count: int) -> list[Judged]:
 
 
 def show_backtest(judged: list[Judged], metric: str) -> None:
-    """Each model's figures by date, with their 95 % intervals, and their mean; and which is better
-    than which by the metric.
+    """Each model's figures by date, with their 95 % intervals, and their mean where the model is
+    there on every date; and which is better than which by the metric.
     """
-    by_model: dict[str, list[dict[str, float]]] = {}
-    for date_judged in judged:
-        for evaluation in date_judged.contest.evaluations:
-            by_model.setdefault(evaluation.name, []).append(evaluation.held_out)
+    of_dates = [{e.name: e.held_out for e in one.contest.evaluations} for one in judged]
     for shown, title in SHOWN.items():
         rows = [
-            [name, *[_with_interval(f, shown) for f in figures], _mean(figures, shown)]
-            for name, figures in by_model.items()
+            [
+                name,
+                *[_with_interval(figures.get(name), shown) for figures in of_dates],
+                statistics.fmean(figures.get(name, {}).get(shown, nan) for figures in of_dates),
+            ]
+            for name in dict.fromkeys(name for figures in of_dates for name in figures)
         ]
         show(title, ["model", *[str(j.split.held_out) for j in judged], "mean"], rows)
     by = comparable(metric)
@@ -111,14 +113,12 @@ def _standing(contests: list[Contest], metric: str) -> list[list[str]]:
     ]
 
 
-def _with_interval(figures: dict[str, float], metric: str) -> str:
-    low, high = figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
-    between = f" ({low:.3f} .. {high:.3f})" if low is not None and high is not None else ""
+def _with_interval(figures: dict[str, float] | None, metric: str) -> str:
+    if figures is None:
+        return "-"
+    low, high = figures.get(f"{metric}_low", nan), figures.get(f"{metric}_high", nan)
+    between = "" if isnan(low) else f" ({low:.3f} .. {high:.3f})"
     return f"{figures[metric]:.4f}{between}"
-
-
-def _mean(figures: list[dict[str, float]], metric: str) -> float:
-    return statistics.fmean(f[metric] for f in figures)
 
 
 @handled

@@ -72,13 +72,16 @@ OF_CATBOOST = {
 OF_XGBOOST: dict[str, Any] = {
     "colsample_bytree": 0.3,
     "subsample": 0.7,
-    "min_child_weight": 20,
+    "min_child_weight": 20.0,
     "reg_lambda": 30.0,
     "tree_method": "hist",
     # What is sampled fits one worker; more would wait for each other at every level of a tree, and
     # a fit beside another for the slots that it holds.
     "num_workers": 1,
 }
+# XGBoost's weight of a leaf is the sum of p (1 - p) over its rows. Where few order, there is little
+# in all: no more than this share of it is asked of a leaf.
+LEAF_SHARE = 0.05
 _ODDS = "log_odds"
 # The weight of a leaf that no training row came to.
 NO_ROWS = 1e-9
@@ -298,8 +301,9 @@ class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
                 "validation_indicator_col": self.getValidationIndicatorCol(),
                 "early_stopping_rounds": self.rounds,
             }
+        least = min(OF_XGBOOST["min_child_weight"], LEAF_SHARE * self._weight(dataset))
         estimator = SparkXGBClassifier(
-            **OF_XGBOOST,
+            **{**OF_XGBOOST, "min_child_weight": least},
             features_col=self.getFeaturesCol(),
             label_col=self.getLabelCol(),
             weight_col=self.getWeightCol(),
@@ -322,6 +326,13 @@ class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
         for name, gain in booster.get_score(importance_type="total_gain").items():
             gains[int(name.removeprefix("f"))] = gain
         return Forest(tuple(grown), float(np.log(base / (1 - base)))), gains
+
+    def _weight(self, dataset: DataFrame) -> float:
+        """The sum of p (1 - p) over all rows, as far as the mean of their labels tells p."""
+        weight = F.col(self.getWeightCol())
+        sums = dataset.agg(F.sum(weight), F.sum(weight * F.col(self.getLabelCol()))).collect()[0]
+        total, positives = (float(of or 0) for of in sums)
+        return positives * (total - positives) / total if total else 0.0
 
 
 def _of_lightgbm(node: dict[str, Any]) -> Node:

@@ -23,8 +23,9 @@ Floats = npt.NDArray[np.float64]
 Value = Any
 # Probabilities this near to 0 or 1 are taken to be here, so that a logit is finite.
 NEAREST = 1e-6
-# Another curve than the line must be better by so much log loss: one date tells less from noise.
-WORTH = 2e-3
+# Another curve than the line must be better by this share of the log loss: one date tells less
+# from noise.
+WORTH = 0.01
 # Isotonic regression looks at so many groups of scores.
 GROUPS = 100
 
@@ -189,7 +190,9 @@ def fit_isotonic(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     # Level from the first to the last group of a step, and straight from there to the next.
     centres = (groups["x"] / groups["n"]).to_numpy(float)
     ends = np.unique(np.concatenate([found.blocks[:-1], found.blocks[1:] - 1]))
-    knots, level = centres[ends], of_steps[blocks[ends]]
+    # Groups beyond what counts as the nearest to 0 or 1 lie on one place: the last stands for them.
+    apart = np.append(np.diff(centres[ends]) > 0, True)
+    knots, level = centres[ends][apart], of_steps[blocks[ends]][apart]
     slopes = np.diff(level) / np.diff(knots)
     weights = np.diff([0.0, *slopes, 0.0]) / 2
     constant = float((level[0] + level[-1]) / 2)
@@ -211,13 +214,13 @@ def fit_best(
     loss: Callable[[pd.DataFrame], float],
 ) -> Calibration:
     """The curve that, fitted to the histogram of the past, loses least on the later one. The first
-    of `kinds` stays unless another is better by WORTH.
+    of `kinds` stays unless another is better by more than WORTH of it.
     """
     fitted = {kind: FITS[kind](past, weight_ratio) for kind in kinds}
 
     def lost(kind: str) -> float:
         found = loss(later.assign(probability=fitted[kind].of(later["probability"])))
-        return found + (WORTH if kind != kinds[0] else 0.0)
+        return found * (1.0 if kind == kinds[0] else 1 + WORTH)
 
     return fitted[min(kinds, key=lost)]
 

@@ -51,7 +51,8 @@ def planned(customers: pd.DataFrame, campaign: Campaign) -> pd.DataFrame:
     )
     ranked[CONTROL] = in_control(ranked["customer_id"], campaign.name, campaign.control_share)
     spent = (~ranked[CONTROL]).cumsum() * campaign.contact_cost
-    return ranked[spent <= campaign.budget]
+    # A sum of cents that is the budget may come out a little above it.
+    return ranked[spent <= campaign.budget * (1 + 1e-9)]
 
 
 def in_control(customers: Iterable[str], campaign: str, share: float) -> list[bool]:

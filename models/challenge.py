@@ -42,7 +42,9 @@ def decide(
 ) -> Decision:
     """The challenger is published unless its calibration error is above `max_ece`, a baseline is
     better by more than NEGLIGIBLE, or the champion before it is better: by `settings.metric`, on
-    the same customers of the held-out date, with the 95 % interval clear of 0.
+    the same customers of the held-out date, with the 95 % interval clear of 0. A champion that has
+    learned from what those customers did must be better by more than NEGLIGIBLE too, for knowing
+    the answers makes any model better by a little.
 
     `against_baselines` compares the challenger with each baseline.
     """
@@ -58,6 +60,9 @@ def decide(
         return Decision(True, f"{why}{beside}")
     # The log may have changed since: the same customers, and what is known of them now.
     both = challenger.some.index.intersection(incumbent.some.index)
+    if both.empty:
+        why = f"{incumbent.version} was judged by customers who are no longer in the log"
+        return Decision(True, f"{why}{beside}")
     new = challenger.some.loc[both]
     old = incumbent.some.loc[both].assign(label=new["label"])
     both_said = {challenger.name: new, incumbent.version: old}
@@ -71,12 +76,14 @@ def decide(
     knows = (
         "is made with the settings and data of now" if incumbent.foretold else "knows later days"
     )
+    little = has_seen and abs(now.difference) <= NEGLIGIBLE * challenger.held_out[now.metric]
+    verdict = "tie" if now.verdict == "worse" and little else now.verdict
     words = {
         "better": f"better than {incumbent.version} {figures}{beside}",
         "tie": f"not worse than {incumbent.version} {figures}, and it {knows}{beside}",
         "worse": f"worse than {incumbent.version} {figures}",
     }
-    return Decision(now.verdict != "worse", words[now.verdict], tuple(compared.values()))
+    return Decision(verdict != "worse", words[verdict], tuple(compared.values()))
 
 
 def _unbeaten(against_baselines: Sequence[Comparison], settings: TrainingSettings) -> str:

@@ -26,6 +26,8 @@ RESAMPLES = 400
 NEGLIGIBLE = 0.01
 # What differs from the others helps them in a blend, unless it is behind by more than this share.
 FAR = 0.03
+# Of fewer who ordered, or did not, resamples tell nothing: they all have the same few.
+FEWEST = 10
 # By which any two are compared.
 COMPARED = ("roc_auc", "pr_auc", "log_loss")
 LOW, HIGH = 2.5, 97.5
@@ -46,7 +48,7 @@ class Heard:
 @dataclass(frozen=True)
 class Comparison:
     """How much a metric of `model` is above that of `other` on the same customers of a date, with
-    its 95 % interval.
+    its 95 % interval; NaN where there is none.
     """
 
     model: str
@@ -66,6 +68,8 @@ class Comparison:
 
     def __str__(self) -> str:
         """The figures, to be read."""
+        if np.isnan(self.low):
+            return f"{self.metric} {self.difference:+.4f}, too few customers for an interval"
         between = f"95 % interval {self.low:+.4f} to {self.high:+.4f}"
         return f"{self.metric} {self.difference:+.4f}, {between}"
 
@@ -145,16 +149,19 @@ def bootstrap(
 ) -> Bootstrap:
     """The resampled metrics of the models, of which each has a `label` and a `probability` by
     customer, of the same customers in the same order: all or those named; those at a threshold
-    where it is known.
+    where it is known. Where fewer than FEWEST ordered, or did not, they are NaN.
     """
     rng = np.random.default_rng(seed)
-    customers = len(next(iter(models.values())))
+    labels = next(iter(models.values()))["label"]
+    customers, ordered = len(labels), labels.sum()
+    few = min(ordered, customers - ordered) < FEWEST
     drawn = rng.poisson(1.0, (RESAMPLES, customers))
     times = np.vstack([np.ones(customers), drawn])
     found: dict[str, dict[str, Floats]] = {}
     for model, said in models.items():
         threshold = (thresholds or {}).get(model)
         for metric, values in resampled(said, times, threshold, metrics).items():
+            values[1:] = np.nan if few else values[1:]
             found.setdefault(metric, {})[model] = values
     return Bootstrap(found)
 

@@ -21,8 +21,9 @@ from models.open_form import OTHER
 
 Stage = Estimator[Any] | Transformer
 VECTOR = "model_features"
-# A tree gets what is missing as a value of its own, below anything that a feature can be.
-MISSING = -1.0
+# A tree gets what is missing as a value of its own, below anything that a feature can be: some
+# are logarithms of shares, and those of users may be any number.
+MISSING = -1e18
 # More texts than this share the place of the unseen ones.
 MAX_TEXTS = 50
 # Days between the first and the last date from which a season can be learned, of any step.

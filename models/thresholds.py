@@ -9,11 +9,14 @@ from conf.settings import ThresholdPolicy
 EVEN = 0.5
 # Counts that differ by less are equal.
 NOISE = 1e-9
+# Histograms have probabilities rounded to millionths; so far below one of them lies what is rounded
+# to it.
+HALF_A_STEP = 5e-7
 
 
 def threshold(histogram: pd.DataFrame, policy: ThresholdPolicy | None, customers: float) -> float:
     """The lowest probability that the policy predicts a repurchase for; without one, that of the
-    best F1.
+    best F1. What is rounded to it in the histogram is above it.
 
     `histogram` has one row per distinct calibrated probability, highest first: `probability`, `n`
     and `positives` among them. `customers` are those of one date, of whom a policy may take the
@@ -27,7 +30,8 @@ def threshold(histogram: pd.DataFrame, policy: ThresholdPolicy | None, customers
         return min(1.0, policy.profit.contact_cost / policy.profit.margin)
     if not histogram["positives"].sum():
         return EVEN
-    return float(histogram["probability"].iloc[_place(histogram, policy, customers)])
+    least = histogram["probability"].iloc[_place(histogram, policy, customers)]
+    return float(max(0.0, least - HALF_A_STEP))
 
 
 def _place(histogram: pd.DataFrame, policy: ThresholdPolicy, customers: float) -> int:

@@ -16,6 +16,7 @@ import onnxruntime
 import pandas as pd
 
 from conf.errors import InputError
+from conf.settings import Horizon
 from models.explanations import COUNT, plain
 from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
 from models.open_form import Explainer, OpenModel, largest, open_model
@@ -306,16 +307,19 @@ def load_predictor(tables: Tables) -> Predictor:
     spot = Spot(tables, int(row["horizon_days"])) if tables.exists("customer_base") else None
     cuts = current_cuts(tables.query) if set(RFM) <= set(known) else None
     told = tables.descriptions("features")
-    return Predictor(row, told, known, _ranks(tables), cuts, spot, some_customers(tables.query))
+    hours = row.get("horizon_hours")
+    horizon = Horizon(int(row["horizon_days"]), None if pd.isna(hours) else int(hours))
+    ranks = _ranks(tables, horizon)
+    return Predictor(row, told, known, ranks, cuts, spot, some_customers(tables.query))
 
 
-def _ranks(tables: Tables) -> Ranks:
+def _ranks(tables: Tables, horizon: Horizon) -> Ranks:
     if not tables.exists("current_scores"):
         return Ranks(np.zeros(0), (), None)
     found = tables.query(
         f"SELECT decile, min(round(probability, {DIGITS})) AS lowest, "
         "any_value(band) AS band, max(as_of) AS as_of "
-        "FROM current_scores GROUP BY decile ORDER BY decile"
+        f"FROM current_scores WHERE {horizon.where} GROUP BY decile ORDER BY decile"
     ).set_index("decile")
     if found.empty:
         return Ranks(np.zeros(0), (), None)

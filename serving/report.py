@@ -61,7 +61,7 @@ class Offer:
 def page(training: Training, offer: Offer) -> str:
     """The page, as HTML."""
     name = training.model["model_name"]
-    figures = training.evaluations.pivot_table(index="model", columns="metric", values="value")
+    figures = _by_metric(training.evaluations, "model")
     own = figures.loc[name]
     template = Environment(
         loader=PackageLoader("serving", "."), autoescape=True, undefined=StrictUndefined
@@ -168,8 +168,12 @@ def _charts(training: Training, figures: pd.DataFrame, profit: pd.DataFrame) -> 
 
 def _wide(backtests: pd.DataFrame, model: str) -> pd.DataFrame:
     """A model's figures on past dates: a row per date, a column per metric."""
-    own = _of(backtests, model)
-    return own.pivot_table(index="as_of", columns="metric", values="value").reset_index()
+    return _by_metric(_of(backtests, model), "as_of").reset_index()
+
+
+def _by_metric(rows: pd.DataFrame, index: str) -> pd.DataFrame:
+    """A column per metric, those too that have no value: intervals of few customers."""
+    return rows.pivot_table(index=index, columns="metric", values="value", dropna=False)
 
 
 def _importances(training: Training) -> list[dict[str, Any]]:

@@ -143,3 +143,19 @@ def test_a_package_that_is_not_there_is_named_with_the_remedy():
     assert "No module named 'no_such_package'" in absent.missing()
     assert "pip install 'repurchase[no_such_package]'" in absent.missing()
     assert [CANDIDATES[name].missing() for name in ("gbt", *KINDS)] == [None] * 4
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_trees_are_grown_where_few_order(spark, name):
+    """Of 20,000 rows, 40 are positive: the leaves of a booster are not large enough for all."""
+    rng = np.random.default_rng(5)
+    x = rng.random(20_000).round(4)
+    label = rng.random(20_000) < np.where(x > 0.9, 0.015, 0.0005)
+    table = [(float(one), 0.0, 0.0, int(y), 1.0) for one, y in zip(x, label, strict=True)]
+    rows = spark.createDataFrame(table, [*COLUMNS, LABEL, WEIGHT])
+    said = _pipeline(name).fit(rows).transform(rows)
+    p = vector_to_array("probability")[1]
+    high, low = (
+        said.where(where).agg(F.avg(p)).collect()[0][0] for where in ("x > 0.95", "x < 0.5")
+    )
+    assert high > 1.02 * low

@@ -31,6 +31,11 @@ def test_the_budget_is_kept(budget: float, contacted: int):
     assert len(planned(CUSTOMERS, Campaign("spring", 2.0, budget, 0.0))) == contacted
 
 
+def test_a_budget_in_cents_is_spent_to_the_last():
+    many = pd.DataFrame({"customer_id": MANY[:200], "probability": 0.5, "margin": 10.0})
+    assert len(planned(many, Campaign("spring", 0.55, 55.0, 0.0))) == 100
+
+
 def test_the_control_group_costs_nothing():
     many = pd.DataFrame({"customer_id": MANY, "probability": 0.5, "margin": 10.0})
     found = planned(many, Campaign("spring", 1.0, 900.0, control_share=0.25))

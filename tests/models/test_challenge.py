@@ -72,6 +72,25 @@ def test_a_champion_that_knows_what_followed_is_said_to():
     assert "had seen days after it" not in fair.reason
 
 
+def test_knowing_the_answers_a_little_better_is_no_reason_to_stay():
+    """A champion of last week has learned from what this week's customers did."""
+    little = {"noise": 0.2}
+    seen = decide(_challenger(**little), [], _incumbent(0.0, AFTER), DAY, SETTINGS)
+    fair = decide(_challenger(**little), [], _incumbent(0.0, DAY), DAY, SETTINGS)
+    assert not fair.published
+    assert seen.published
+    assert seen.reason.startswith("not worse than v1")
+    assert not decide(_challenger(1.5), [], _incumbent(0.0, AFTER), DAY, SETTINGS).published
+
+
+def test_one_whose_customers_are_all_gone_cannot_be_compared():
+    old = _said(0.0)
+    renamed = replace(_incumbent(0.0), some=old.set_axis(old.index + len(old)))
+    found = decide(_challenger(), [], renamed, DAY, SETTINGS)
+    assert found.published
+    assert "customers who are no longer in the log" in found.reason
+
+
 def test_of_a_champion_judged_by_the_same_date_counts_what_it_foretold():
     foretold = replace(_incumbent(0.0, AFTER), foretold=True)
     found = decide(_challenger(), [], foretold, DAY, SETTINGS)

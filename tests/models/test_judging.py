@@ -109,6 +109,18 @@ def test_with_one_outcome_nothing_is_better():
     assert np.isnan(found.intervals("a")["calibration_slope_high"])
 
 
+def test_few_who_order_tell_nothing():
+    """A level that is too low always wins where hardly anybody orders."""
+    said = _said(400).assign(label=0)
+    said.iloc[:9, said.columns.get_loc("label")] = 1
+    nine = bootstrap({"a": said, "b": said.assign(probability=0.001)}, 1).compared
+    assert nine("a", "b", "log_loss").verdict == "tie"
+    assert "too few customers for an interval" in str(nine("a", "b", "log_loss"))
+    said.iloc[9, said.columns.get_loc("label")] = 1
+    ten = bootstrap({"a": said, "b": said.assign(probability=0.001)}, 1).compared
+    assert not np.isnan(ten("a", "b", "log_loss").low)
+
+
 def test_all_customers_are_heard_and_of_very_many_some(spark):
     rows = _said(1000).reset_index()
     scored = spark.createDataFrame(rows)

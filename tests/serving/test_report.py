@@ -125,6 +125,15 @@ def test_the_champion_s_figures_have_their_intervals_where_they_are_known():
     assert "nan to" not in text
 
 
+def test_few_customers_have_no_interval():
+    training = _training()
+    known = training.evaluations
+    known.loc[known["metric"].str.contains("_low|_high"), "value"] = None
+    text = page(training, OFFER)
+    assert text.count("too few customers for an interval") == 2
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+
+
 def test_it_shows_the_figures_of_the_tables():
     training = _training()
     figures = training.evaluations.query("model == 'gbt'").set_index("metric")["value"]
@@ -166,10 +175,13 @@ def test_backtests_are_shown_by_date():
     for day, ordered in ((dt.date(2024, 4, 1), 0.18), (dt.date(2024, 5, 1), 0.25)):
         for metric, value in (("base_rate", ordered), ("mean_probability", 0.2)):
             rows.append({"model": "gbt", "as_of": day, "metric": metric, "value": value})
-    text = page(replace(_training(), backtests=pd.DataFrame(rows)), OFFER)
+    backtests = pd.DataFrame(rows)
+    text = page(replace(_training(), backtests=backtests), OFFER)
     assert "On 2 past dates, 90% to 125% of the customers" in text
     assert text.count("0.8123") == 2
     assert "2024-04-01" in text
+    backtests.loc[backtests["metric"].str.contains("_low|_high"), "value"] = None
+    assert page(replace(_training(), backtests=backtests), OFFER).count("0.8123") == 2
 
 
 def test_limits_are_told_where_there_are_any():
