@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -26,6 +27,8 @@ from lake.store import Lake, dated
 MOST_TOUCHED = 0.25
 # So few are spread over files as they come.
 FEW = 7
+# What Spark raises for a file that is no longer there: its own words, or Java's as they come.
+UNREADABLE = (PySparkException, Py4JError)
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,20 @@ def of_events(counted: Vocabulary) -> Derived:
 
 @dataclass(frozen=True)
 class Due:
-    """Which days must be made again (None: all) to reach a version of the log."""
+    """Which days must be made again (None: all) to reach a version of the log; and the first day,
+    however late, that may have changed.
+    """
 
     days: list[date] | None
     version: int
     log: str
+    changed: date | None = None
 
     def first(self, otherwise: date) -> date | None:
-        """The first of the days; `otherwise` if all are due, None if none is."""
-        return otherwise if self.days is None else min(self.days, default=None)
+        """The first day that is no longer what it was; `otherwise` if all are due, None if none."""
+        if self.days is None:
+            return otherwise
+        return min([*self.days, *([self.changed] if self.changed else [])], default=None)
 
 
 def due(lake: Lake, first: date, as_of: date, derived: Derived = ORDERS) -> Due:
@@ -83,41 +91,55 @@ def due(lake: Lake, first: date, as_of: date, derived: Derived = ORDERS) -> Due:
     """
     # What is committed from here on is due the next time.
     version, identity = lake.version(derived.log), lake.identity(derived.log)
-    return Due(_touched(lake, derived, version, identity, first, as_of), version, identity)
+    found = _touched(lake, derived, version, identity)
+    if found is None:
+        return Due(None, version, identity)
+    touched = sorted(day for day in found.changed | found.entered if day < as_of)
+    are_few = len(touched) <= MOST_TOUCHED * ((as_of - first).days + 1)
+    # Of the days that nobody has looked at yet, some may have lost all of their lines.
+    unknown = {found.until} if found.until < as_of else set()
+    changed = min(found.changed | unknown, default=None)
+    return Due(touched if are_few else None, version, identity, changed)
 
 
-def _touched(
-    lake: Lake, derived: Derived, version: int, identity: str, first: date, as_of: date
-) -> list[date] | None:
+@dataclass(frozen=True)
+class _Days:
+    """Those of lines that have come or gone since, and those from `until` on, at which nobody has
+    looked yet.
+    """
+
+    changed: set[date]
+    entered: set[date]
+    until: date
+
+
+def _touched(lake: Lake, derived: Derived, version: int, identity: str) -> _Days | None:
     known = _known(lake, derived)
     if known.get(derived.log) != identity or known.get("settings", "") != derived.settings:
         return None
     since, until = int(known["version"]), date.fromisoformat(known["until"])
     days = _days_told(lake, derived, since, version, until)
-    if days is None:
-        days = _days_read(lake, derived, since, version, until)
-    if days is None:
-        return None
-    touched = sorted(day for day in days if day < as_of)
-    return touched if len(touched) <= MOST_TOUCHED * ((as_of - first).days + 1) else None
+    return _days_read(lake, derived, since, version, until) if days is None else days
 
 
-def _days_told(
-    lake: Lake, derived: Derived, since: int, version: int, until: date
-) -> set[date] | None:
+def _days_told(lake: Lake, derived: Derived, since: int, version: int, until: date) -> _Days | None:
     """The days of the lines that came after version `since`, or are dated `until` or later, where
     the log of the table tells them all: each file has one day, and no line has gone.
     """
     files = lake.days_of_files(derived.log, derived.dated_by, since, version)
     if files is None:
         return None
-    looked_at = [(begin, end) for is_new, begin, end in files if is_new or end >= until]
-    return {begin for begin, _ in looked_at} if all(b == e for b, e in looked_at) else None
+    looked_at = [one for one in files if one[0] or one[2] >= until]
+    if any(begin != end for _, begin, end in looked_at):
+        return None
+    return _Days(
+        {day for is_new, day, _ in looked_at if is_new},
+        {day for is_new, day, _ in looked_at if not is_new},
+        until,
+    )
 
 
-def _days_read(
-    lake: Lake, derived: Derived, since: int, version: int, until: date
-) -> set[date] | None:
+def _days_read(lake: Lake, derived: Derived, since: int, version: int, until: date) -> _Days | None:
     """The days of the lines that came or went after version `since`, or are dated `until` or
     later; None where the history does not tell.
     """
@@ -125,12 +147,13 @@ def _days_read(
     if changes is None:
         return None
     day = F.col(derived.dated_by)
-    entered = lake.read(derived.log).where(day >= F.lit(until))
+    entered = lake.read(derived.log).where(day >= F.lit(until)).select(day, F.lit(False))
     try:
-        days = changes.select(day).union(entered.select(day)).distinct().collect()
-    except PySparkException:  # the changes have been vacuumed
+        days = changes.select(day, F.lit(True)).union(entered).distinct().collect()
+    except UNREADABLE:  # the changes have been vacuumed
         return None
-    return {row[0] for row in days}
+    changed = {day for day, is_change in days if is_change}
+    return _Days(changed, {day for day, _ in days} - changed, until)
 
 
 def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> None:
@@ -169,7 +192,7 @@ def customers_due(lake: Lake) -> Due:
         before = lake.at_version("customers", int(known["customers_version"])).drop("file")
         differing = now.exceptAll(before).unionAll(before.exceptAll(now))
         first = differing.agg(F.min("valid_from_day")).collect()[0][0]
-    except PySparkException:  # that version has been vacuumed
+    except UNREADABLE:  # that version has been vacuumed
         return Due(None, version, identity)
     return Due([] if first is None else [first], version, identity)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from pyspark.errors import PySparkException
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -108,21 +109,31 @@ def build_features(
     are made in chunks of `features.dates_per_chunk`, each of them kept once it is made.
     """
     columns = feature_columns(job)  # what is wrong with the user's own is said before the work
-    _follow_logs(job, span)
+    relabelled = _follow_logs(job, span)
     days = job.lake.read("customer_days")
     if days.where("orders > 0").isEmpty():
         raise InputError(f"nobody ordered before {span.as_of}: there is nobody to look at")
     dates = sorted(dates or {*dates_to_train(job, span), span.as_of})
-    there = set() if again else _there(job)
+    there = set() if again else up_to_date(job)
     missing = [d for d in dates if d not in there]
-    known = known_before(job, span)
+    # What is made from here on counts as missing until it is whole.
+    _forget_dates(job, F.col("as_of").isin(missing))
+    state, known = _state(job), known_before(job, span)
     chunk = job.settings.features.dates_per_chunk
     for start in range(0, len(missing), chunk):
         part = missing[start : start + chunk]
         _build(job, span, known, columns, part)
+        if _state(job) != state:
+            raise InputError(
+                "another command has changed what features are made of since this one began: run "
+                "it again; the dates that were whole before stay"
+            )
+        settings = _made_with(job)
+        job.lake.put(FEATURE_DATES, [(d, settings) for d in part], dated("as_of", part))
         if len(missing) > chunk:
             say(f"{start + len(part)} of {len(missing)} dates: {part[0]} .. {part[-1]}")
-    _label(job, known, matured(dates, job.settings.snapshots.horizon_days, span.end))
+    labelled = sorted({*dates, *relabelled})
+    _label(job, known, matured(labelled, job.settings.snapshots.horizon_days, span.end))
     count = job.lake.read("features").where(F.col("as_of").isin(dates)).count()
     return Built(count, dates, len(columns), missing)
 
@@ -144,18 +155,22 @@ def labels_at(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
     return labels_in_hours(days, known.lines, starts, wanted.horizon_hours)
 
 
-def _follow_logs(job: Job, span: LogSpan) -> None:
+def _follow_logs(job: Job, span: LogSpan) -> list[date]:
     """Bring the daily aggregates to what the logs are now, and forget the dates of which features
-    have changed with them.
+    have changed with them, and the labels; gives the dates of those of the horizon in the settings.
 
     Raises InputError where the days of two logs do not begin together.
     """
     work = _work(job, span)
-    _forget_dates_after(job, work.first(span))
+    since = work.first(span)
+    if since is not None:
+        _forget_dates(job, F.col("as_of") > F.lit(since))
+    forgotten = _forget_labels(job, span, work.of_logs[0][1].first(otherwise=span.first))
     for derived, days in work.of_logs:
         update_customer_days(job.lake, days, span.as_of, derived)
     if work.customers:
         remember_customers(job.lake, work.customers)
+    return forgotten
 
 
 def _work(job: Job, span: LogSpan) -> _Work:
@@ -192,8 +207,6 @@ def _build(
     else:
         job.lake.replace_dates(table, _made(job, span, known, dates, base), dates)
     job.lake.set_properties("features", made_with(job))
-    settings = _made_with(job)
-    job.lake.put(FEATURE_DATES, [(d, settings) for d in dates], dated("as_of", dates))
 
 
 def known_lines(job: Job, span: LogSpan) -> DataFrame:
@@ -322,14 +335,40 @@ def feature_columns(job: Job) -> list[Column]:
     return [*known, *own]
 
 
-def _forget_dates_after(job: Job, day: date | None) -> None:
-    if day is not None and job.lake.exists("feature_dates"):
-        kept = job.lake.read("feature_dates").where(F.col("as_of") <= F.lit(day))
-        job.lake.put(FEATURE_DATES, kept.collect())
+def _forget_dates(job: Job, which: SparkColumn) -> None:
+    if job.lake.exists("feature_dates"):
+        rows = job.lake.read("feature_dates").withColumn("forgotten", which).collect()
+        # Without the table, whose rows somebody may have taken away, there is nothing to know.
+        is_there = job.lake.exists("features")
+        kept = [row[:-1] for row in rows if is_there and not row["forgotten"]]
+        if len(kept) < len(rows):
+            job.lake.put(FEATURE_DATES, kept)
 
 
-def _there(job: Job) -> set[date]:
-    """The dates whose features are complete and up to date."""
+def _forget_labels(job: Job, span: LogSpan, day: date | None) -> list[date]:
+    """Take the labels away whose window reaches to the day or beyond and has ended by now: they may
+    be others. Gives the dates of those of the horizon in the settings.
+    """
+    if day is None or not job.lake.exists("labels"):
+        return []
+    job.lake.complete(LABELS)
+    reached = f"matured_on > DATE'{day}' AND matured_on <= DATE'{span.end}'"
+    is_wanted = F.expr(job.settings.snapshots.horizon.where)
+    rows = job.lake.read("labels").where(reached).select("as_of", is_wanted).distinct().collect()
+    if rows:
+        job.lake.put(LABELS, [], reached)
+    return [row[0] for row in rows if row[1]]
+
+
+def _state(job: Job) -> list[dict[str, str]]:
+    """What features are made of, as far as the tables say it of themselves."""
+    found = [job.lake.facts(n) for n in ("customer_days", "event_days") if job.lake.exists(n)]
+    noted = job.lake.properties("feature_dates") if job.lake.exists("feature_dates") else {}
+    return [*found, noted]
+
+
+def up_to_date(job: Job) -> set[date]:
+    """The dates whose features are complete and up to date, as far as the tables know."""
     if not (job.lake.exists("feature_dates") and job.lake.exists("features")):
         return set()
     rows = job.lake.read("feature_dates").where(F.col("made_with") == _made_with(job))
@@ -380,7 +419,7 @@ def plan_of(
     """
     changes = _work(job, span)
     since = changes.first(span)
-    known = set() if again else {d for d in _there(job) if since is None or d <= since}
+    known = set() if again else {d for d in up_to_date(job) if since is None or d <= since}
     missing = [d for d in dates if d not in known]
     bought = F.when(F.col("kind") == "purchase", F.col("customer_id"))
     before = [

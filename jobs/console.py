@@ -181,16 +181,19 @@ def _explained_by_spark(text: str) -> tuple[str, int]:
     said = _messages(text)
     read = re.search(r"reading file (?:file:(?://)?)?(\S+?)\.?\s", text)
     file = unquote(read[1]) if read else "a file"
-    if "CSV header does not conform" in text:
+    if "CSV header" in text:
         differing = re.search(r"Expected: .*", text)
         return (
             f"{file}: its header differs from that of the other files "
-            f"({differing[0].lower() if differing else said[-1]}); ingest it on its own, or give "
-            "all files the same columns in the same order",
+            f"({differing[0].lower() if differing else said[-1]}); give all files the same columns "
+            "in the same order, or ingest it on its own with --set ingest.gone_files=keep, so that "
+            "the lines of the others stay",
             BAD_INPUT,
         )
     if "Relative path in absolute URI" in text:
         return f"{file}: Spark reads no file whose name has a colon; rename it", BAD_INPUT
+    if "FAILED_READ_FILE" in text and "does not exist" in said[-1]:
+        return f"{file} is gone since this command began; run it again", BAD_INPUT
     if "FAILED_READ_FILE" in text:
         return f"{file} cannot be read: {said[-1]}; fetch it again, or take it away", BAD_INPUT
     for sign, words in _MENDABLE.items():

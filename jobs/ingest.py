@@ -73,8 +73,9 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
     for shared in (QUARANTINE, INGESTED_FILES):
         job.lake.complete(shared)
     with business_session(job.spark, source.time_zone):
-        rows = read_log(job.spark, source, path, table)
+        # First: a file that comes or grows meanwhile then counts as new the next time.
         files = files_of(job, given)
+        rows = read_log(job.spark, source, path, table)
         if files is not None and files.known:
             _say_what_is_new(files)
         if files is None or files.whole:

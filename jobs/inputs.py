@@ -108,18 +108,27 @@ def files_of(job: Job, given: Input) -> Files | None:
     listed = listing.withColumn("mapping", F.lit(mapping_hash)).select(*columns).collect()
     now = {row["file"]: row for row in listed}
     known: dict[str, Row] = {}
-    if job.lake.exists("ingested_files") and job.lake.exists(given.table.name):
+    if all(job.lake.exists(name) for name in ("ingested_files", "quarantine", given.table.name)):
         taken = job.lake.read("ingested_files").where(given.own).select(*columns).collect()
         known = {row["file"]: row for row in taken}
     changed = {file for file, row in now.items() if known.get(file) != row}
     early = _too_early(job, given) & (set(now) - changed) if known else set()
     fresh = changed | early
     gone = set(known) - set(now)
-    if limits.gone_files == "keep":
-        now, gone = {**known, **now}, set()
     # To know which of the same two lines repeats the other takes all of them.
-    compared = mapping.exact_duplicates == "refuse" and bool(fresh | gone)
-    return Files(known, now, fresh, early, gone, compared or set(known) <= fresh | gone)
+    compares = mapping.exact_duplicates == "refuse"
+    if limits.gone_files == "keep":
+        if compares and fresh and gone:
+            raise InputError(
+                f"{given.path}: {len(gone):,} of the files that were taken are gone, for instance "
+                f"{min(gone)}; exact_duplicates: refuse in the source {given.source.name} compares "
+                "the lines of all files, which ingest.gone_files: keep then cannot do. Bring the "
+                "files back, or give up one of the two"
+            )
+        now, gone = {**known, **now}, set()
+    touched = fresh | gone
+    is_whole = (compares and bool(touched)) or set(known) <= touched
+    return Files(known, now, fresh, early, gone, is_whole)
 
 
 def _check_apart(job: Job, path: str, mapping: Mapping) -> None:

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from conf.errors import InputError
-from jobs.build_features import feature_columns
+from jobs.build_features import feature_columns, up_to_date
 from jobs.console import bar, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, Set, log_span, open_job
 from lake.contracts import CURRENT_SCORES, LIFETIME_VALUE, SCORES
@@ -16,7 +16,7 @@ from models.scoring import explained, scores
 
 # Customers whose reasons are told.
 SHOWN = 3
-# A customer has one current score for each horizon, whatever its day.
+# A customer has a current score for each horizon that was scored on the latest day.
 CURRENT_KEYS = ("customer_id", "horizon_days", "horizon_hours")
 SCORE_KEYS = (*CURRENT_KEYS, "as_of")
 # A score that is the same again has been written before.
@@ -36,6 +36,11 @@ def score(job: Job, as_of: date) -> None:
         raise InputError(
             f"the table features has nobody to score at {as_of}: "
             f"run `repurchase build-features --as-of {as_of}`"
+        )
+    if as_of not in up_to_date(job):
+        raise InputError(
+            f"the features of {as_of} were made with other settings, or of what the log was "
+            f"before: run `repurchase build-features --as-of {as_of}`"
         )
     say(f"champion {model.name}, version {model.version}")
     known = feature_columns(job)
@@ -78,7 +83,8 @@ def _value(job: Job, features: DataFrame, where: str) -> None:
 
 def show_scored(job: Job, as_of: date) -> None:
     """The scores of the day, by band."""
-    scored = job.lake.read("scores").where(F.col("as_of") == F.lit(as_of))
+    horizon = job.settings.snapshots.horizon
+    scored = job.lake.read("scores").where(F.col("as_of") == F.lit(as_of)).where(horizon.where)
     rows = _by_band(scored).collect()
     total = sum(row["customers"] for row in rows)
     say(f"{total:,} customers scored as of {as_of}")

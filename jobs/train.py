@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from conf.errors import InputError
 from features.snapshots import Split, tuning_dates
-from jobs.build_features import dates_to_train, feature_columns, made_with
+from jobs.build_features import dates_to_train, feature_columns, made_with, up_to_date
 from jobs.console import bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job, show_next
 from jobs.tracking import track_training
@@ -26,7 +26,7 @@ from models.candidates import LABEL
 from models.challenge import Decision, Incumbent, decide
 from models.checkpoints import Checkpoints
 from models.importance import Importance
-from models.judging import heard
+from models.judging import comparable, heard
 from models.material import training_snapshots
 from models.records import record
 from models.registry import find_champion, heard_then, register
@@ -69,14 +69,23 @@ def dates_to_learn_from(job: Job, span: LogSpan) -> tuple[list[date], Split]:
     wanted = job.settings.snapshots
     dates = dates_to_train(job, span)
     tuning = tuning_dates(dates, dates[-1], wanted.horizon_days) if dates else []
-    if not tuning:
-        needed = 2 * wanted.horizon_days + max(wanted.min_history_days, 1)
+    if tuning:
+        return dates, Split(tuple(tuning), dates[-1], wanted.horizon_days)
+    # The date that judges and the last one whose label window has ended by then.
+    apart = -(-wanted.horizon_days // wanted.step_days)
+    if wanted.count <= apart:
         raise InputError(
-            f"the log before {span.as_of} covers {(span.end - span.first).days} days; training "
-            f"needs {needed}: snapshots.min_history_days and two label windows of "
-            f"{wanted.horizon_days} days, one to learn from and one to judge by"
+            f"snapshots.count is {wanted.count}, and with snapshots.step_days of "
+            f"{wanted.step_days} the label window of {wanted.horizon_days} days before the date "
+            f"that judges takes at least {apart + 1}"
         )
-    return dates, Split(tuple(tuning), dates[-1], wanted.horizon_days)
+    days = apart * wanted.step_days
+    needed = wanted.horizon_days + days + max(wanted.min_history_days, 1)
+    raise InputError(
+        f"the log before {span.as_of} covers {(span.end - span.first).days} days; training needs "
+        f"{needed}: snapshots.min_history_days, {days} from a date to learn from to one to judge "
+        f"by, and its label window of {wanted.horizon_days}"
+    )
 
 
 def train(job: Job, span: LogSpan) -> Trained:
@@ -210,7 +219,7 @@ def snapshots_of(job: Job, dates: Sequence[date]) -> Snapshots:
     job.lake.complete(LABELS)
     labels = job.lake.read("labels").where(wanted.horizon.where)
     snapshots = training_snapshots(features, labels, dates, wanted.active_within_days)
-    _check_dates(snapshots, dates)
+    _check_dates(snapshots, up_to_date(job), dates)
     columns = feature_columns(job)
     return Snapshots(
         snapshots,
@@ -235,13 +244,13 @@ def show_trained(job: Job, trained: Trained) -> None:
                 for e in result.evaluations
             ],
         )
-    metric = job.settings.training.metric
+    metric, by = job.settings.training.metric, comparable(job.settings.training.metric)
     say(
         f"* of those that none beats clearly on the held-out date, the blend, or else the best by "
         f"cross-validated {metric}; then refitted with every matured date"
     )
     for one in result.contest.against_baselines(chosen.name):
-        if one.metric == metric and one.verdict != "better":
+        if one.metric == by and one.verdict != "better":
             say(f"{chosen.name} against {one.other}: {one.verdict} ({one})")
     _show_importances(result.champion.importances)
     deciles = next(e.deciles for e in result.evaluations if e.name == chosen.name)
@@ -283,13 +292,14 @@ def _show_importances(importances: Sequence[Importance]) -> None:
     )
 
 
-def _check_dates(snapshots: DataFrame, dates: Sequence[date]) -> None:
+def _check_dates(snapshots: DataFrame, fresh: set[date], dates: Sequence[date]) -> None:
     present = {row[0] for row in snapshots.select("as_of").distinct().collect()}
-    missing = sorted(set(dates) - present)
+    missing = sorted(set(dates) - (present & fresh))
     if missing:
         raise InputError(
-            f"features or labels of {len(missing)} training dates are missing, the first "
-            f"{missing[0]}: run `repurchase build-features` with the same --as-of and settings"
+            f"features or labels of {len(missing)} training dates are missing or no longer those "
+            f"of the log, the first {missing[0]}: run `repurchase build-features` with the same "
+            "--as-of and settings"
         )
 
 

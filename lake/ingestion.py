@@ -207,7 +207,10 @@ def _day(moment: str, starts_at: str) -> Column:
     if starts_at == "00:00":
         return F.to_date(moment)
     hours = F.make_dt_interval(hours=F.lit(int(starts_at[:2])))
-    return F.to_date(F.col(moment).cast("timestamp_ntz") - hours)
+    day = F.to_date(F.col(moment).cast("timestamp_ntz") - hours)
+    # Some write the first day that there is where they mean always.
+    first = F.expr("DATE'0001-01-01'")
+    return F.when(day < first, first).otherwise(day)
 
 
 def _reasons(checks: Sequence[Check]) -> Column:

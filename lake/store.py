@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, Schema, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 from pyspark import cloudpickle
 from pyspark.errors import AnalysisException, PySparkException
@@ -78,6 +78,8 @@ KEEP_ROWS = {
 DEFAULTS = "spark.databricks.delta.properties.defaults."
 # The newest protocol that both Spark and delta-rs write for plain tables.
 PLAIN_WRITER = 2
+# So often is a commit tried that others come before.
+COMMIT_ATTEMPTS = 10
 # The newest protocol by which a file's columns are called what the table calls them.
 PLAIN_READER = 1
 # From this protocol on, a file may hold rows that a vector beside it deletes.
@@ -576,13 +578,21 @@ def _commit(
         AddAction(path, size, {column: str(day)}, now, True, json.dumps({"numRecords": rows}))
         for path, size, rows, day in files
     ]
-    table = DeltaTable(folder)
-    table.create_write_transaction(
-        list(actions),
-        "overwrite",
-        table.schema(),
-        partition_by=[column],
-        partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
+    for _ in range(COMMIT_ATTEMPTS):
+        table = DeltaTable(folder)
+        # A retry of delta-rs's own would leave the rows that another has committed meanwhile.
+        with suppress(CommitFailedError):
+            table.create_write_transaction(
+                list(actions),
+                "overwrite",
+                table.schema(),
+                partition_by=[column],
+                partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+            return
+    raise InputError(
+        f"{folder}: other commands commit to this table all the time; run this one again"
     )
 
 

@@ -1,6 +1,7 @@
 """Past dates judged by what was known then; what is recorded, and what is not published."""
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, permutations
 
@@ -13,6 +14,7 @@ from jobs.backtest import Judged, _standing, backtest, dates_to_judge, show_back
 from jobs.build_features import build_features, dates_to_train
 from jobs.console import console
 from jobs.options import Job, log_span
+from jobs.train import dates_to_learn_from
 from lake.contracts import BACKTEST
 from lake.store import Lake
 from models.judging import TURNED
@@ -124,6 +126,24 @@ def test_what_is_better_on_every_date_is_told(judged):
         better, worse = (names.split(", ") for names in standing[model])
         assert (other in better) == (set(verdicts) == {"better"})
         assert (other in worse) == ("worse" in verdicts)
+
+
+def test_a_model_that_some_date_lacks_has_no_mean(judged):
+    """Nothing to blend, too little time, or no fit: what was found on other dates stays theirs."""
+    first, *others = judged
+    without = replace(first, contest=replace(first.contest, rivals=[]))
+    with console.capture() as said:
+        show_backtest([*others, without], "log_loss")
+    (line, *_) = (text for text in said.get().splitlines() if "logistic_regression" in text)
+    figures = line.replace(" .. ", "..").split("logistic_regression")[1].split(")")
+    assert len(figures) == DATES_JUDGED
+    assert figures[-1].split() == ["-", "-"]
+
+
+def test_too_few_dates_to_learn_from_are_told_apart_from_a_short_log(job, tiny_env):
+    few = Job(job.spark, job.lake, load_settings(str(tiny_env), ["snapshots.count=3"]))
+    with pytest.raises(InputError, match=r"snapshots\.count is 3.* takes at least 4"):
+        dates_to_learn_from(few, log_span(job, None))
 
 
 def test_a_log_too_short_to_judge_by_says_so(job, tiny_env):

@@ -1,6 +1,7 @@
 """A log that grows, shrinks and is corrected file by file gives the tables of all files at once."""
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,12 +14,14 @@ from pyspark.sql import SparkSession
 from conf.errors import InputError
 from conf.settings import load_settings
 from conf.source import Source, load_source
-from features.increments import ORDERS, _days_read, _days_told, due, update_customer_days
+from features.increments import ORDERS, _Days, _days_read, _days_told, due, update_customer_days
 from jobs import build_features as building
 from jobs.build_features import build_features, known_features
 from jobs.ingest import ingest
 from jobs.options import Job, log_span
+from jobs.score import score
 from jobs.train import snapshots_of
+from lake.ingestion import read_log
 from lake.rules import Limits
 from lake.store import Lake
 from tests.jobs.commands import comparable
@@ -100,7 +103,7 @@ def test_of_files_of_one_day_each_the_log_of_the_table_tells_the_days(job, files
     ingest(growing, files(), str(log))
     now, until = growing.lake.version("transactions"), START + timedelta(2)
     told = _days_told(growing.lake, ORDERS, since, now, until)
-    assert told == {until}
+    assert told == _Days({until}, set(), until)
     assert told == _days_read(growing.lake, ORDERS, since, now, until)
     write(log, "3.csv", [line(1, 3, 900), line(2, 5, 100)])
     ingest(growing, files(), str(log))
@@ -138,6 +141,54 @@ def test_files_that_were_archived_may_stay(job, files, tmp_path) -> None:
     write(log, "2.csv", [line(1, 1, 500)])
     up_to_date(keeping, files(), log)
     assert keeping.lake.read("transactions").count() == 2
+
+
+def test_files_that_are_gone_cannot_be_compared_line_by_line(job, files, tmp_path) -> None:
+    log, away = tmp_path / "log", tmp_path / "archived.csv"
+    log.mkdir()
+    keeping = job("keeping", "ingest.gone_files=keep")
+    write(log, "1.csv", [line(1, 0, 500)])
+    write(log, "2.csv", [line(1, 1, 500)])
+    up_to_date(keeping, files("refuse"), log)
+    (log / "1.csv").rename(away)
+    assert ingest(keeping, files("refuse"), str(log)).kept == 2
+    write(log, "3.csv", [line(1, 2, 500)])
+    with pytest.raises(InputError, match=r"1 of the files that were taken are gone.*1\.csv.*Bring"):
+        ingest(keeping, files("refuse"), str(log))
+    assert keeping.lake.read("transactions").count() == 2
+    away.rename(log / "1.csv")
+    assert ingest(keeping, files("refuse"), str(log)).kept == 3
+
+
+def test_a_file_that_comes_while_the_folder_is_read_is_taken_the_next_time(
+    job, files, tmp_path, monkeypatch
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500)])
+    growing = up_to_date(job("growing"), files(), log)
+    write(log, "2.csv", [line(1, 1, 500)])
+
+    def late(*given):
+        with monkeypatch.context() as patched:
+            patched.undo()
+            write(log, "3.csv", [line(1, 2, 500)])
+            return read_log(*given)
+
+    monkeypatch.setattr("jobs.ingest.read_log", late)
+    assert ingest(growing, files(), str(log)).kept == 2
+    monkeypatch.undo()
+    same(up_to_date(growing, files(), log), up_to_date(job("fresh"), files(), log), *ALL)
+    assert growing.lake.read("transactions").count() == 3
+
+
+def test_quarantine_that_somebody_has_taken_away_is_made_anew(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500), "c4,never,1,1\n"])
+    growing = up_to_date(job("growing"), files(), log)
+    shutil.rmtree(tmp_path / "growing" / "quarantine")
+    assert ingest(growing, files(), str(log)).refused == 1
 
 
 def test_the_refused_are_a_share_of_the_whole_input_and_not_of_its_new_files(
@@ -255,6 +306,98 @@ def test_features_are_made_again_only_where_the_log_has_changed(job, files, tmp_
     same(growing, fresh, *ALL, "features", "labels")
     span = log_span(growing, None)
     assert build_features(growing, span, days, again=True).made == days
+
+
+def test_days_whose_changes_have_been_vacuumed_are_all_made_again(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, day, 500) for day in range(40)])
+    growing = up_to_date(job("growing"), files(), log)
+    for day in (3, 4):
+        write(log, "2.csv", [line(2, day, 700)])
+        ingest(growing, files(), str(log))
+    growing.lake.compact("transactions")
+    check = "spark.databricks.delta.retentionDurationCheck.enabled"
+    growing.spark.conf.set(check, "false")
+    growing.lake.vacuum("transactions", 0)
+    growing.spark.conf.unset(check)
+    span = log_span(growing, None)
+    assert due(growing.lake, span.first, span.as_of).days is None
+    same(up_to_date(growing, files(), log), up_to_date(job("fresh"), files(), log), *ALL)
+
+
+def test_a_line_that_goes_after_an_earlier_as_of_is_not_forgotten(job, files, tmp_path) -> None:
+    """And labels are those of the log of now, on dates that nobody asks for again too."""
+    log = tmp_path / "log"
+    log.mkdir()
+    days = [START + timedelta(day) for day in (20, 40)]
+    write(log, "1.csv", [line(n, day, 500) for n in range(3) for day in (0, 5, 10, 80)])
+    write(log, "2.csv", [line(1, 30, 500)])
+    growing = up_to_date(job("growing"), files(), log)
+    build_features(growing, log_span(growing, None), days)
+    (log / "2.csv").unlink()
+    ingest(growing, files(), str(log))
+    build_features(growing, log_span(growing, days[0]), days[:1])
+    assert build_features(growing, log_span(growing, None), days[1:]).made == days[1:]
+    fresh = up_to_date(job("fresh"), files(), log)
+    build_features(fresh, log_span(fresh, None), days)
+    same(growing, fresh, "features", "labels")
+
+
+def test_what_was_made_with_other_settings_or_of_another_log_is_not_used(
+    job, files, tmp_path, monkeypatch
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(n, day, 500) for n in range(4) for day in range(n, 60, 6 + n)])
+    days = [START + timedelta(day) for day in (22, 29)]
+    first = up_to_date(job("lake"), files(), log)
+    build_features(first, log_span(first, None), days)
+    other = job("lake", "features.windows=[7, 14, 30]", "snapshots.horizon_days=7")
+    build_features(other, log_span(other, None), days[1:])
+    with pytest.raises(InputError, match=f"1 training dates are missing .* the first {days[0]}"):
+        snapshots_of(other, days)
+    with monkeypatch.context() as patched:
+        patched.setattr("jobs.score.champion", lambda *_: None)
+        with pytest.raises(InputError, match=f"the features of {days[1]} were made with other"):
+            score(first, days[1])
+    # A command that is killed once the rows are there leaves dates that are made again.
+    with monkeypatch.context() as patched:
+        patched.setattr(Lake, "set_properties", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_features(first, log_span(first, None), days)
+    assert build_features(other, log_span(other, None), days).made == days
+    shutil.rmtree(tmp_path / "lake" / "features")
+    assert build_features(other, log_span(other, None), days[:1]).made == days[:1]
+    assert build_features(other, log_span(other, None), days).made == days[1:]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_backfill_beside_another_command_does_not_call_whole_what_is_stale(
+    job, files, tmp_path, monkeypatch
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(n, day, 500) for n in range(3) for day in range(0, 60, 5)])
+    filling = up_to_date(job("lake", "features.dates_per_chunk=1"), files(), log)
+    days = [START + timedelta(day) for day in (40, 50)]
+    build, chunks = building._build, []
+
+    def beside(given, *more):
+        build(given, *more)
+        chunks.append(given)
+        if len(chunks) == 2:
+            write(log, "late.csv", [line(1, 12, 500)])
+            up_to_date(given, files(), log)
+
+    monkeypatch.setattr(building, "_build", beside)
+    with pytest.raises(InputError, match="another command has changed what features are made of"):
+        build_features(filling, log_span(filling, None), days)
+    monkeypatch.undo()
+    assert build_features(filling, log_span(filling, None), days).made[-1] == days[1]
 
 
 def test_the_plan_is_what_is_then_done(job, files, tmp_path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from lake import part_files
+from lake import part_files, store
 from lake.contracts import Column, Table
 from lake.store import Lake, Made
 from tests.jobs.commands import BIN, ROOT, Starter
@@ -151,6 +151,32 @@ def test_many_writers_of_different_days_all_succeed(spark: SparkSession, lake: L
         == len(set(rows(lake)))
         == sum(len(range(VISITORS)[-d.day % 3 :: 3]) for d in days)
     )
+
+
+def test_two_writers_of_the_same_day_leave_the_rows_of_the_second(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other commits between what this one has read of the table and its commit."""
+    day = FIRST
+    lake.replace_dates(VISITS, made(spark, [day]), [day])
+    alone, opened = rows(lake), store.DeltaTable
+
+    def late(folder: str) -> DeltaTable:
+        table = opened(folder)
+        monkeypatch.setattr(store, "DeltaTable", opened)
+        lake.replace_dates(VISITS, made(spark, [day]), [day])
+        return table
+
+    def commit(*given: object) -> None:
+        monkeypatch.setattr(store, "_commit", committing)
+        monkeypatch.setattr(store, "DeltaTable", late)
+        committing(*given)
+
+    committing = store._commit
+    monkeypatch.setattr(store, "_commit", commit)
+    lake.replace_dates(VISITS, made(spark, [day]), [day])
+    assert rows(lake) == alone
+    assert lake.version("visits") == 3
 
 
 RETRIED = """

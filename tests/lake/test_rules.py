@@ -167,6 +167,13 @@ def test_days_begin_at_the_time_that_the_source_says(ingest: Ingest) -> None:
     ]
 
 
+def test_the_first_day_that_there_is_has_none_before(ingest: Ingest) -> None:
+    """Some write it for what has always been so."""
+    source = SOURCE.replace("currency", 'day_starts_at: "14:00"\ncurrency')
+    (ann,), _ = ingest(CUSTOMERS, "ann,0001-01-01 00:00:00,,1980,f,", source=source)
+    assert ann.valid_from_day == dt.date(1, 1, 1)
+
+
 def test_a_sign_up_without_a_time_is_on_the_day_that_it_names(ingest: Ingest) -> None:
     source = SOURCE.replace("currency", 'day_starts_at: "14:00"\ncurrency')
     (ann, bob, eve), _ = ingest(
