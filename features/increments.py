@@ -158,10 +158,7 @@ def _days_read(lake: Lake, derived: Derived, since: int, version: int, until: da
 
 def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> None:
     """Make the customer-days of the due days again, and drop those from `as_of` on."""
-    known = _known(lake, derived)
-    facts = {derived.log: work.log, "version": str(work.version), "until": str(as_of)}
-    if derived.settings:
-        facts["settings"] = derived.settings
+    known, facts = _known(lake, derived), complete_to(work, as_of, derived)
     day = F.col(derived.dated_by)
     lines = lake.read(derived.log).where(day < F.lit(as_of))
     if work.days is None:
@@ -172,6 +169,17 @@ def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = 
         made = derived.make(of_days, by_day if few else by_range_of_days)
         some = f"{dated('day', work.days)} OR " if work.days else ""
         lake.replace(derived.table, made, f"{some}day >= DATE'{as_of}'", facts)
+
+
+def complete_to(work: Due, as_of: date, derived: Derived = ORDERS) -> dict[str, str]:
+    """What the table's commit says once the work is done."""
+    settings = {"settings": derived.settings} if derived.settings else {}
+    return {derived.log: work.log, "version": str(work.version), "until": str(as_of), **settings}
+
+
+def are_alone(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> bool:
+    """Whether nobody else has brought the table to another version or day since the work."""
+    return _known(lake, derived) == complete_to(work, as_of, derived)
 
 
 def _known(lake: Lake, derived: Derived) -> dict[str, str]:
@@ -201,5 +209,13 @@ def remember_customers(lake: Lake, work: Due) -> None:
     """Let `feature_dates` know that no date in it is older than this version of `customers`."""
     if not lake.exists("feature_dates"):
         lake.put(FEATURE_DATES, [])
-    done = {"customers": work.log, "customers_version": str(work.version)}
-    lake.set_properties("feature_dates", done)
+    lake.set_properties("feature_dates", _done(work))
+
+
+def are_customers_the_same(lake: Lake, work: Due) -> bool:
+    """Whether nobody else has followed a later version of `customers` since."""
+    return _done(work).items() <= lake.properties("feature_dates").items()
+
+
+def _done(work: Due) -> dict[str, str]:
+    return {"customers": work.log, "customers_version": str(work.version)}

@@ -1,7 +1,7 @@
 """`repurchase build-features`: `transactions` into `customer_days`, `features` and `labels`."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from pyspark.errors import PySparkException
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -22,6 +21,8 @@ from features.increments import (
     ORDERS,
     Derived,
     Due,
+    are_alone,
+    are_customers_the_same,
     customers_due,
     due,
     of_events,
@@ -31,6 +32,7 @@ from features.increments import (
 from features.labels import labels, labels_in_hours, matured
 from features.products import popularity
 from features.snapshots import training_dates
+from features.stale_labels import note_made, note_stale, stale_dates
 from features.windows import Snapshots, made_features, stored_bytes, stored_ranges
 from jobs.console import handled, mebibytes, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job, show_next
@@ -109,7 +111,7 @@ def build_features(
     are made in chunks of `features.dates_per_chunk`, each of them kept once it is made.
     """
     columns = feature_columns(job)  # what is wrong with the user's own is said before the work
-    relabelled = _follow_logs(job, span)
+    followed = _follow_logs(job, span)
     days = job.lake.read("customer_days")
     if days.where("orders > 0").isEmpty():
         raise InputError(f"nobody ordered before {span.as_of}: there is nobody to look at")
@@ -117,33 +119,36 @@ def build_features(
     there = set() if again else up_to_date(job)
     missing = [d for d in dates if d not in there]
     # What is made from here on counts as missing until it is whole.
-    _forget_dates(job, F.col("as_of").isin(missing))
-    state, known = _state(job), known_before(job, span)
-    chunk = job.settings.features.dates_per_chunk
-    for start in range(0, len(missing), chunk):
-        part = missing[start : start + chunk]
-        _build(job, span, known, columns, part)
-        if _state(job) != state:
-            raise InputError(
-                "another command has changed what features are made of since this one began: run "
-                "it again; the dates that were whole before stay"
-            )
+    _forget_dates(job, missing.__contains__)
+    known = known_before(job, span)
+    for part in _chunks(job, missing):
+        _build(job, span, known, columns, list(part))
         settings = _made_with(job)
         job.lake.put(FEATURE_DATES, [(d, settings) for d in part], dated("as_of", part))
-        if len(missing) > chunk:
-            say(f"{start + len(part)} of {len(missing)} dates: {part[0]} .. {part[-1]}")
-    labelled = sorted({*dates, *relabelled})
-    _label(job, known, matured(labelled, job.settings.snapshots.horizon_days, span.end))
+        _check_alone(job, span, followed, part)
+        if len(missing) > len(part):
+            say(f"{missing.index(part[-1]) + 1} of {len(missing)} dates: {part[0]} .. {part[-1]}")
+    _label(job, span, known, dates)
+    _check_alone(job, span, followed, [])
     count = job.lake.read("features").where(F.col("as_of").isin(dates)).count()
     return Built(count, dates, len(columns), missing)
 
 
-def _label(job: Job, known: Known, dates: list[date]) -> None:
-    if not dates:
-        return
+def _chunks(job: Job, dates: Sequence[date]) -> Iterator[Sequence[date]]:
+    size = job.settings.features.dates_per_chunk
+    return (dates[start : start + size] for start in range(0, len(dates), size))
+
+
+def _label(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> None:
+    """Label those of the dates that have matured, and those whose labels the log has changed."""
     job.lake.complete(LABELS)
-    where = f"{dated('as_of', dates)} AND {job.settings.snapshots.horizon.where}"
-    job.lake.replace(LABELS, labels_at(job, known, dates), where)
+    wanted = job.settings.snapshots
+    stale = stale_dates(job.lake, wanted.horizon, span.end)
+    every = sorted({*matured(dates, wanted.horizon_days, span.end), *stale})
+    for part in _chunks(job, every):
+        where = f"{dated('as_of', part)} AND {wanted.horizon.where}"
+        job.lake.replace(LABELS, labels_at(job, known, part), where)
+    note_made(job.lake, wanted.horizon, span.end)
 
 
 def labels_at(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
@@ -155,22 +160,43 @@ def labels_at(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
     return labels_in_hours(days, known.lines, starts, wanted.horizon_hours)
 
 
-def _follow_logs(job: Job, span: LogSpan) -> list[date]:
+def _follow_logs(job: Job, span: LogSpan) -> _Work:
     """Bring the daily aggregates to what the logs are now, and forget the dates of which features
-    have changed with them, and the labels; gives the dates of those of the horizon in the settings.
+    have changed with them, and which labels are good.
 
     Raises InputError where the days of two logs do not begin together.
     """
     work = _work(job, span)
     since = work.first(span)
-    if since is not None:
-        _forget_dates(job, F.col("as_of") > F.lit(since))
-    forgotten = _forget_labels(job, span, work.of_logs[0][1].first(otherwise=span.first))
+
+    def forget() -> None:
+        if since is not None:
+            _forget_dates(job, lambda day: day > since)
+
+    forget()
+    note_stale(job.lake, work.of_logs[0][1].changed)
     for derived, days in work.of_logs:
         update_customer_days(job.lake, days, span.as_of, derived)
     if work.customers:
         remember_customers(job.lake, work.customers)
-    return forgotten
+    # Another command may have called some whole meanwhile, of what was there before.
+    forget()
+    return work
+
+
+def _check_alone(job: Job, span: LogSpan, followed: _Work, made: Sequence[date]) -> None:
+    """Raises InputError where another command has followed the logs meanwhile; the dates that were
+    made then count as missing.
+    """
+    is_alone = all(are_alone(job.lake, work, span.as_of, log) for log, work in followed.of_logs)
+    if followed.customers:
+        is_alone = is_alone and are_customers_the_same(job.lake, followed.customers)
+    if not is_alone:
+        _forget_dates(job, made.__contains__)
+        raise InputError(
+            "another command has changed what features are made of since this one began: run it "
+            "again; the dates that were whole before stay"
+        )
 
 
 def _work(job: Job, span: LogSpan) -> _Work:
@@ -335,36 +361,16 @@ def feature_columns(job: Job) -> list[Column]:
     return [*known, *own]
 
 
-def _forget_dates(job: Job, which: SparkColumn) -> None:
-    if job.lake.exists("feature_dates"):
-        rows = job.lake.read("feature_dates").withColumn("forgotten", which).collect()
-        # Without the table, whose rows somebody may have taken away, there is nothing to know.
-        is_there = job.lake.exists("features")
-        kept = [row[:-1] for row in rows if is_there and not row["forgotten"]]
-        if len(kept) < len(rows):
-            job.lake.put(FEATURE_DATES, kept)
-
-
-def _forget_labels(job: Job, span: LogSpan, day: date | None) -> list[date]:
-    """Take the labels away whose window reaches to the day or beyond and has ended by now: they may
-    be others. Gives the dates of those of the horizon in the settings.
-    """
-    if day is None or not job.lake.exists("labels"):
-        return []
-    job.lake.complete(LABELS)
-    reached = f"matured_on > DATE'{day}' AND matured_on <= DATE'{span.end}'"
-    is_wanted = F.expr(job.settings.snapshots.horizon.where)
-    rows = job.lake.read("labels").where(reached).select("as_of", is_wanted).distinct().collect()
-    if rows:
-        job.lake.put(LABELS, [], reached)
-    return [row[0] for row in rows if row[1]]
-
-
-def _state(job: Job) -> list[dict[str, str]]:
-    """What features are made of, as far as the tables say it of themselves."""
-    found = [job.lake.facts(n) for n in ("customer_days", "event_days") if job.lake.exists(n)]
-    noted = job.lake.properties("feature_dates") if job.lake.exists("feature_dates") else {}
-    return [*found, noted]
+def _forget_dates(job: Job, is_stale: Callable[[date], bool]) -> None:
+    """Let dates that count as whole count as missing."""
+    if not job.lake.exists("feature_dates"):
+        return
+    # Without the table, which somebody may have taken away, none is whole.
+    is_there = job.lake.exists("features")
+    whole = [row["as_of"] for row in job.lake.read("feature_dates").collect()]
+    stale = [day for day in whole if not is_there or is_stale(day)]
+    if stale:
+        job.lake.put(FEATURE_DATES, [], dated("as_of", stale))
 
 
 def up_to_date(job: Job) -> set[date]:

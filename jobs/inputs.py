@@ -108,11 +108,13 @@ def files_of(job: Job, given: Input) -> Files | None:
     listed = listing.withColumn("mapping", F.lit(mapping_hash)).select(*columns).collect()
     now = {row["file"]: row for row in listed}
     known: dict[str, Row] = {}
-    if all(job.lake.exists(name) for name in ("ingested_files", "quarantine", given.table.name)):
+    if job.lake.exists("ingested_files") and job.lake.exists(given.table.name):
         taken = job.lake.read("ingested_files").where(given.own).select(*columns).collect()
         known = {row["file"]: row for row in taken}
-    changed = {file for file, row in now.items() if known.get(file) != row}
-    early = _too_early(job, given) & (set(now) - changed) if known else set()
+    # What was refused is known of no file where somebody has taken quarantine away.
+    has_refused = job.lake.exists("quarantine")
+    changed = {file for file, row in now.items() if known.get(file) != row or not has_refused}
+    early = _too_early(job, given) & (set(now) - changed) if known and has_refused else set()
     fresh = changed | early
     gone = set(known) - set(now)
     # To know which of the same two lines repeats the other takes all of them.

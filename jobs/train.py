@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import metadata, resources
+from math import isnan
 from pathlib import Path
 
 import typer
@@ -282,14 +283,18 @@ def _show_importances(importances: Sequence[Importance]) -> None:
         ["feature", "share", "", "ROC-AUC lost without"],
         [
             [
-                *(one.feature, f"{one.gain:.1%}", bar(one.gain, most)),
-                ""
-                if one.permutation is None
-                else f"{one.permutation:.4f} ({one.low:.4f} .. {one.high:.4f})",
+                *(one.feature, f"{one.gain:.1%}", bar(one.gain, most), _lost(one)),
             ]
             for one in top
         ],
     )
+
+
+def _lost(known: Importance) -> str:
+    if known.permutation is None or known.low is None or known.high is None:
+        return ""
+    between = "" if isnan(known.low) else f" ({known.low:.4f} .. {known.high:.4f})"
+    return f"{known.permutation:.4f}{between}"
 
 
 def _check_dates(snapshots: DataFrame, fresh: set[date], dates: Sequence[date]) -> None:

@@ -219,12 +219,15 @@ class Lake:
         """
         self._create(table)
         self.complete(table)
-        log = self._plain_log(table)
         # A backslash means something to Spark alone.
-        if log is None or "\\" in (where or ""):
+        if self._plain_log(table) is None or "\\" in (where or ""):
             self.replace(table, self.spark.createDataFrame(rows, table.schema), where)
             return
-        write_deltalake(log, _arrow(table, rows, log), mode="overwrite", predicate=where)
+
+        def write(log: DeltaTable) -> None:
+            write_deltalake(log, _arrow(table, rows, log), mode="overwrite", predicate=where)
+
+        _committed(self.folder(table.name), write)
 
     def _is_in_order(self, table: Table) -> bool:
         """Whether workers can make use of the order that the table's rows are to be in."""
@@ -578,19 +581,32 @@ def _commit(
         AddAction(path, size, {column: str(day)}, now, True, json.dumps({"numRecords": rows}))
         for path, size, rows, day in files
     ]
+
+    def commit(table: DeltaTable) -> None:
+        table.create_write_transaction(
+            list(actions),
+            "overwrite",
+            table.schema(),
+            partition_by=[column],
+            partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
+            # A retry of delta-rs's own would leave the rows that another has committed meanwhile.
+            commit_properties=CommitProperties(max_commit_retries=0),
+        )
+
+    _committed(folder, commit)
+
+
+def _committed(folder: str, commit: Callable[[DeltaTable], None]) -> None:
+    """Commit to the table at `folder`, again where another has come before."""
     for _ in range(COMMIT_ATTEMPTS):
         table = DeltaTable(folder)
-        # A retry of delta-rs's own would leave the rows that another has committed meanwhile.
-        with suppress(CommitFailedError):
-            table.create_write_transaction(
-                list(actions),
-                "overwrite",
-                table.schema(),
-                partition_by=[column],
-                partition_filters=[(column, "in", [str(day) for day in sorted(days)])],
-                commit_properties=CommitProperties(max_commit_retries=0),
-            )
+        version = table.version()
+        try:
+            commit(table)
             return
+        except CommitFailedError:
+            if DeltaTable(folder).version() == version:  # nobody has
+                raise
     raise InputError(
         f"{folder}: other commands commit to this table all the time; run this one again"
     )

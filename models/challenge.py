@@ -77,10 +77,12 @@ def decide(
         "is made with the settings and data of now" if incumbent.foretold else "knows later days"
     )
     little = has_seen and abs(now.difference) <= NEGLIGIBLE * challenger.held_out[now.metric]
-    verdict = "tie" if now.verdict == "worse" and little else now.verdict
+    verdict = "little" if now.verdict == "worse" and little else now.verdict
     words = {
         "better": f"better than {incumbent.version} {figures}{beside}",
         "tie": f"not worse than {incumbent.version} {figures}, and it {knows}{beside}",
+        "little": f"behind {incumbent.version} by less than a hundredth {figures}, and it "
+        f"{knows}{beside}",
         "worse": f"worse than {incumbent.version} {figures}",
     }
     return Decision(verdict != "worse", words[verdict], tuple(compared.values()))

@@ -9,14 +9,14 @@ from conf.settings import ThresholdPolicy
 EVEN = 0.5
 # Counts that differ by less are equal.
 NOISE = 1e-9
-# Histograms have probabilities rounded to millionths; so far below one of them lies what is rounded
-# to it.
-HALF_A_STEP = 5e-7
+# Histograms have probabilities rounded to millionths, before and after they are calibrated; so far
+# around one of them may lie what counts as it.
+AROUND = 2e-5
 
 
 def threshold(histogram: pd.DataFrame, policy: ThresholdPolicy | None, customers: float) -> float:
     """The lowest probability that the policy predicts a repurchase for; without one, that of the
-    best F1. What is rounded to it in the histogram is above it.
+    best F1. It lies halfway to the next lower one of the histogram, which has rounded ones.
 
     `histogram` has one row per distinct calibrated probability, highest first: `probability`, `n`
     and `positives` among them. `customers` are those of one date, of whom a policy may take the
@@ -30,8 +30,9 @@ def threshold(histogram: pd.DataFrame, policy: ThresholdPolicy | None, customers
         return min(1.0, policy.profit.contact_cost / policy.profit.margin)
     if not histogram["positives"].sum():
         return EVEN
-    least = histogram["probability"].iloc[_place(histogram, policy, customers)]
-    return float(max(0.0, least - HALF_A_STEP))
+    place = _place(histogram, policy, customers)
+    least, *lower = histogram["probability"].iloc[place : place + 2]
+    return float(max(0.0, (least + (lower[0] if lower else least - 2 * AROUND)) / 2))
 
 
 def _place(histogram: pd.DataFrame, policy: ThresholdPolicy, customers: float) -> int:

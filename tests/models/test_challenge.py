@@ -79,7 +79,7 @@ def test_knowing_the_answers_a_little_better_is_no_reason_to_stay():
     fair = decide(_challenger(**little), [], _incumbent(0.0, DAY), DAY, SETTINGS)
     assert not fair.published
     assert seen.published
-    assert seen.reason.startswith("not worse than v1")
+    assert seen.reason.startswith("behind v1 by less than a hundredth on 2024-06-01 (log_loss +")
     assert not decide(_challenger(1.5), [], _incumbent(0.0, AFTER), DAY, SETTINGS).published
 
 
