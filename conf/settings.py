@@ -118,6 +118,13 @@ class Horizon:
         hours = "" if self.hours is None else f" AND horizon_hours = {self.hours}"
         return f"horizon_days = {self.days}{hours}"
 
+    @property
+    def in_days(self) -> int:
+        """The days that it reaches into at most: a day on which the clocks change has an hour more
+        or less than others.
+        """
+        return self.days if self.hours is None else self.hours // 24 + 1
+
     def __str__(self) -> str:
         """In words."""
         return f"{self.days} days" if self.hours is None else f"{self.hours} hours"
@@ -146,10 +153,11 @@ class SnapshotSettings(Strict):
     @classmethod
     def _days_of_hours(cls, values: object) -> object:
         hours = values.get("horizon_hours") if isinstance(values, dict) else None
-        if not isinstance(values, dict) or not isinstance(hours, int):
+        if not isinstance(values, dict) or hours is None:
             return values
-        # A day on which the clocks change has an hour more, or one less.
-        return {**values, "horizon_days": hours // 24 + 1}
+        text = str(hours).removesuffix(".0")
+        days = {"horizon_days": Horizon(0, int(text)).in_days} if text.isdecimal() else {}
+        return {**values, "horizon_hours": text, **days}
 
 
 class Profit(Strict):

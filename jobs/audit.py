@@ -27,7 +27,7 @@ from jobs.build_features import (
 from jobs.console import FAILURE, bar, console, handled, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 from models.blending import said
-from models.registry import champion
+from models.registry import Registered, find_champion
 
 KEYS = ["customer_id", "as_of"]
 SCORE, TAUGHT = "score of the champion", "label of a training date"
@@ -70,9 +70,10 @@ def audit(job: Job, span: LogSpan) -> Audited:
         changed = _differing(as_it_is, perturbed)
         if taught := dates_to_train(job, then):
             changed |= _differing(_taught(job, now, taught), _taught(job, otherwise, taught))
-        if not changed and job.lake.exists("models"):
-            changed = _differing(_scored(job, span, as_it_is), _scored(job, span, perturbed))
-        power = _power(job, as_it_is, day)
+        model = _champion(job, span)
+        if not changed and model is not None:
+            changed = _differing(_scored(model, as_it_is), _scored(model, perturbed))
+        power = _power(job, now, as_it_is, day)
         return Audited(day, as_it_is.count(), changed, power)
     finally:
         as_it_is.unpersist()
@@ -129,14 +130,20 @@ def _taught(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
     return labels_at(job, known, dates).select(*KEYS, F.col("repurchased").alias(TAUGHT))
 
 
-def _scored(job: Job, span: LogSpan, features: DataFrame) -> DataFrame:
-    model = champion(job.lake, span.as_of, job.settings.snapshots.horizon)
+def _champion(job: Job, span: LogSpan) -> Registered | None:
+    horizon = job.settings.snapshots.horizon
+    found = find_champion(job.lake, span.as_of, horizon) if job.lake.exists("models") else None
+    if found is None:
+        say(f"no model of {horizon} is published as of {span.as_of}: no score is compared")
+    return found
+
+
+def _scored(model: Registered, features: DataFrame) -> DataFrame:
     return said(features, model.members).select(*KEYS, model.probability.alias(SCORE))
 
 
-def _power(job: Job, features: DataFrame, day: date) -> pd.Series:
-    labels = job.lake.read("labels").where(job.settings.snapshots.horizon.where)
-    now = labels.where(F.col("as_of") == F.lit(day)).select(*KEYS, "repurchased")
+def _power(job: Job, known: Known, features: DataFrame, day: date) -> pd.Series:
+    now = labels_at(job, known, [day]).select(*KEYS, "repurchased")
     numeric = [c.name for c in feature_columns(job) if c.type != "string"]
     doubles = [F.col(name).cast("double").alias(name) for name in numeric]
     joined = features.join(now, KEYS)
@@ -169,6 +176,8 @@ def show_audited(audited: Audited, implausible: float) -> bool:
         )
     else:
         console.print("  [green]no feature, no label and no score depends on the future[/green]")
+    if audited.power.empty:
+        say("no feature can be ranked: everybody ordered in the label window, or nobody did")
     top = audited.power.head(SHOWN)
     show(
         "Features that tell most by themselves",

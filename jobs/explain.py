@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from rich.markup import escape
 
 from conf.errors import InputError
 from conf.loading import closest
@@ -100,7 +101,8 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     rows = made.select(F.col(feature).cast(columns[feature].type)).collect()
     if not rows:
         raise InputError(f"--customer {customer}: no order before {span.as_of} in the log")
-    console.print(f"[bold]{feature}[/bold] of {customer} as of {span.as_of}: {rows[0][0]}")
+    of = escape(f"{customer} as of {span.as_of}: {rows[0][0]}")
+    console.print(f"[bold]{feature}[/bold] of {of}", soft_wrap=True)
     say(columns[feature].description)
     is_ours = feature in {f.name for f in known_features(job)}
     if is_ours and feature.startswith(CALENDAR):

@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from conf.errors import ConfigurationError, InputError
+from conf.settings import Horizon
 from jobs.console import console, handled
 from jobs.options import LakeDir
 from lake.store import is_folder
@@ -37,6 +38,13 @@ def main(
     refresh: Annotated[
         float, typer.Option(min=0.1, help="Seconds between looks for a new champion.")
     ] = 5.0,
+    horizon_days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Serve the champion of this horizon.  [default: the last one]"),
+    ] = None,
+    horizon_hours: Annotated[
+        int | None, typer.Option(min=1, help="Instead of days, where it is in hours.")
+    ] = None,
 ) -> None:
     """Serve scores and predictions: docs under /docs, keys in REPURCHASE_API_KEYS."""
     try:
@@ -58,7 +66,12 @@ def main(
             "owner:key:read+predict+metrics"
         )
     _log_as_json()
-    app = make_app(tables, Gate(keys, rate), Limits(max_body_mb * 2**20, max_batch), refresh)
+    if horizon_days is not None and horizon_hours is not None:
+        raise ConfigurationError("--horizon-days and --horizon-hours: give one of them")
+    limits = Limits(max_body_mb * 2**20, max_batch)
+    some = horizon_days is not None or horizon_hours is not None
+    horizon = Horizon(horizon_days or 0, horizon_hours) if some else None
+    app = make_app(tables, Gate(keys, rate), limits, refresh, horizon)
     listening = (
         socket.create_server((host, port))
         if ":" not in host

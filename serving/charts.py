@@ -106,11 +106,11 @@ def bars(names: Sequence[str], values: Sequence[float], title: str) -> str:
 def losses(rows: pd.DataFrame, title: str) -> str:
     """A bar with its interval per `feature`: `permutation`, `low`, `high`; the first at the top."""
     with _axes((5.2, 0.9 + 0.28 * len(rows))) as (figure, axes):
-        below, above = rows["permutation"] - rows["low"], rows["high"] - rows["permutation"]
+        lost, low, high = (rows[name].to_numpy(float) for name in ("permutation", "low", "high"))
         axes.barh(
             range(len(rows)),
-            rows["permutation"],
-            xerr=[below.clip(lower=0), above.clip(lower=0)],
+            lost,
+            xerr=[(lost - low).clip(min=0), (high - lost).clip(min=0)],
             color=CHAMPION,
             ecolor=OTHER,
         )

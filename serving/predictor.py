@@ -26,7 +26,7 @@ from serving.alike import Alike, some_customers
 from serving.cuts import current_cuts
 from serving.requests import Names
 from serving.spot import HISTORY, Spot
-from serving.tables import LAST_FIRST, Tables
+from serving.tables import LAST_FIRST, Tables, horizon_of
 
 Floats = npt.NDArray[np.float64]
 Known = Mapping[str, npt.NDArray[Any]]
@@ -99,14 +99,16 @@ class Predictor:
         customers: pd.DataFrame,
     ) -> None:
         self.name, self.version = str(row["model_name"]), str(row["model_version"])
-        self.threshold, self.horizon_days = float(row["threshold"]), int(row["horizon_days"])
+        self.threshold, self.horizon = float(row["threshold"]), horizon_of(row)
         self.trained_for, self.row = row["trained_for"], row
         model = open_model(json.loads(row["open_form"]))
         self.features = model.features
         self._read = frozenset(self.features)
         self.descriptions = {name: plain(text) for name, text in known.items()}
         self.types = dict(types)
-        self.names = Names(tuple(types), frozenset(n for n, t in types.items() if t == "string"))
+        self.names = Names(
+            frozenset(types), frozenset(n for n, t in types.items() if t == "string")
+        )
         self.onnx = onnx_model(model)
         self.ranks, self.cuts, self.spot = ranks, cuts, spot
         self._numbers, self._texts = columns(model)
@@ -292,24 +294,26 @@ def _by_row(said: Columns) -> list[Prediction]:
     return [Prediction(*one) for one in zip(*said.values(), strict=True)]
 
 
-def load_predictor(tables: Tables) -> Predictor:
-    """The champion of the tables: the model published last, of which nothing but these is read.
+def load_predictor(tables: Tables, horizon: Horizon | None = None) -> Predictor:
+    """The champion of the tables: the model published last, or last of a horizon, of which nothing
+    but these is read.
 
     Raises InputError where there is none.
     """
+    of = f" AND {horizon.where}" if horizon else ""
     rows = tables.query(
-        f"SELECT * FROM models WHERE published ORDER BY {LAST_FIRST}, model_version LIMIT 1"
+        f"SELECT * FROM models WHERE published{of} ORDER BY {LAST_FIRST}, model_version LIMIT 1"
     )
     if rows.empty:
-        raise InputError(f"no model in {tables.location} is published: run `repurchase train`")
+        of = f" for {horizon}" if horizon else ""
+        raise InputError(f"no model in {tables.location} is published{of}: run `repurchase train`")
     known = {n: t for n, t in tables.types("features").items() if n not in ("customer_id", "as_of")}
     row = {str(name): value for name, value in rows.iloc[0].items()}
-    spot = Spot(tables, int(row["horizon_days"])) if tables.exists("customer_base") else None
+    its = horizon_of(row)
+    spot = Spot(tables, its.in_days) if tables.exists("customer_base") else None
     cuts = current_cuts(tables.query) if set(RFM) <= set(known) else None
     told = tables.descriptions("features")
-    hours = row.get("horizon_hours")
-    horizon = Horizon(int(row["horizon_days"]), None if pd.isna(hours) else int(hours))
-    ranks = _ranks(tables, horizon)
+    ranks = _ranks(tables, its)
     return Predictor(row, told, known, ranks, cuts, spot, some_customers(tables.query))
 
 

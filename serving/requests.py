@@ -33,6 +33,8 @@ RECENCY, TENURE = "recency_days", "tenure_days"
 MOST = 1e15
 MAX_TEXT = 500
 NUMBERS = {int, float, type(None)}
+# Whoever sends more that is wrong is told of so much.
+MOST_TOLD = 100
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class InvalidRows(InputError):  # noqa: N818 - its end says what it is
 class Names:
     """The features that a caller may name, of which `texts` are texts."""
 
-    features: tuple[str, ...]
+    features: frozenset[str]
     texts: frozenset[str]
 
     def feature(self, name: str) -> str | None:
@@ -91,6 +93,8 @@ class Names:
                 wrong = self._wrong(name, value, column)
                 if wrong:
                     problems.append(Problem(number, str(name)[:MAX_TEXT], wrong))
+                    if len(problems) == MOST_TOLD:
+                        raise InvalidRows(problems)
                 elif column is not None and value is not None:
                     column[number] = value
                     given[number] += 1

@@ -82,7 +82,8 @@ class Spot:
         found = features_of(lines, snapshots, self._predictions(day), popular)
         if found.empty:
             raise InputError(f"nobody has an order before as_of {day}")
-        told = {str(order["customer_id"]) for order in orders if "quantity" in order}
+        with_units = (o for o in orders if o.get("quantity") not in (None, ""))
+        told = {str(order["customer_id"]) for order in with_units}
         units = [str(name) for name in found if UNITS.match(str(name))]
         found.loc[~found["customer_id"].isin(told), units] = np.nan
         return found
@@ -112,7 +113,7 @@ class Spot:
         }
         with np.errstate(all="ignore"):
             gap = np.where(orders > 1, (tenure - recency) / (orders - 1), np.nan)
-            return found | {
+            found |= {
                 "active_days_lifetime": orders,
                 "first_to_last_order_days": tenure - recency,
                 "average_order_value_lifetime": revenue / orders,
@@ -122,6 +123,8 @@ class Spot:
                 "recency_over_gap_mean": np.where(gap > 0, recency / gap, np.nan),
                 **self._expected(recency, tenure, orders, revenue),
             }
+        # What is not finite is missing, as in the table.
+        return {name: np.where(np.isfinite(known), known, np.nan) for name, known in found.items()}
 
     def _expected(self, recency: Any, tenure: Any, orders: Any, revenue: Any) -> dict[str, Any]:
         today = float(numbered(self.as_of))
@@ -201,10 +204,10 @@ class Spot:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if isinstance(moment, date) and not isinstance(moment, datetime):
             moment = datetime.combine(moment, time.fromisoformat(self._clock.day_starts_at))
-        elif isinstance(value, str) and len(value.strip()) == len("2024-01-31"):
-            return date(moment.year, moment.month, moment.day)
         if not isinstance(moment, datetime) or moment.year not in YEARS:
             raise ValueError(value)
+        if isinstance(value, str) and len(value.strip()) == len("2024-01-31"):
+            return moment.date()
         if moment.tzinfo:
             moment = moment.astimezone(ZoneInfo(self._clock.time_zone))
         starts = time.fromisoformat(self._clock.day_starts_at)

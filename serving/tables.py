@@ -14,6 +14,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from conf.errors import InputError
+from conf.settings import Horizon
 
 # Before the names of the job's own table properties.
 NOTED = "repurchase."
@@ -23,6 +24,12 @@ LAST_FIRST = "trained_for DESC, data_versions['models'] DESC NULLS LAST"
 _GLOB = set("*?[]{}")
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)", re.IGNORECASE)
 _WITHIN = re.compile(r"\b(\w+)\s+as\s*\(", re.IGNORECASE)
+
+
+def horizon_of(row: Mapping[str, Any]) -> Horizon:
+    """The horizon of a row of a table; those of an earlier release know days alone."""
+    hours = row.get("horizon_hours")
+    return Horizon(int(row["horizon_days"]), None if pd.isna(hours) else int(hours))
 
 
 def names(sql: str) -> set[str]:
@@ -40,9 +47,12 @@ class Tables:
         """Whether the table has been written."""
         return DeltaTable.is_deltatable(self._path(table))
 
-    def version(self, table: str) -> int:
-        """The table's Delta version: a number that grows with every commit."""
-        return self._opened(table).version()
+    def state(self, table: str) -> str:
+        """What is another with every commit, and where the table has been made anew in its place:
+        its id and its Delta version.
+        """
+        opened = self._opened(table)
+        return f"{opened.metadata().id} {opened.version()}"
 
     def descriptions(self, table: str) -> dict[str, str]:
         """By column, its comment."""

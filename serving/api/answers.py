@@ -33,6 +33,7 @@ class OnePrediction(Prediction):
     model_name: str
     model_version: str
     horizon_days: int
+    horizon_hours: int | None
     features_unused: list[str] = Field(
         description="Of those that were sent: what has no influence on this champion"
     )
@@ -44,6 +45,7 @@ class Predictions(BaseModel):
     model_name: str
     model_version: str
     horizon_days: int
+    horizon_hours: int | None
     predictions: list[Prediction]
 
 
@@ -53,6 +55,7 @@ class Score(BaseModel):
     customer_id: str
     as_of: date
     horizon_days: int
+    horizon_hours: int | None
     probability: float
     decile: int
     band: str
@@ -97,7 +100,8 @@ class Model(BaseModel):
     model_version: str
     trained_for: date
     held_out: date
-    horizon_days: int
+    horizon_days: int = Field(description="Of the label window; 0 where it is in hours")
+    horizon_hours: int | None
     threshold: float
     decision: str
     metrics: dict[str, float] = Field(

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from conf.errors import InputError
+from conf.settings import Horizon
 from models.segments import SEGMENTS
 from serving.api import answers, documentation, stored
 from serving.api.keys import METRICS, PREDICT, READ, Gate
@@ -25,12 +26,16 @@ from serving.api.problems import MEDIA, ApiError, answer_errors
 from serving.api.watching import Metrics, Watching
 from serving.predictor import FIELDS, Columns, Prediction, Predictor, load_predictor
 from serving.requests import IDS, SYNONYMS
+from serving.spot import YEARS
 from serving.tables import Tables
 
 log = structlog.get_logger("repurchase.api")
 PAGE = 100
-MODEL_TABLES = ("models", "current_scores", "features")
-FILTERS = ("as_of", "decile", "band", "segment", "limit", "offset")
+MODEL_TABLES = ("models", "current_scores", "features", "customer_base")
+FILTERS = (
+    *("as_of", "decile", "band", "segment", "horizon_days", "horizon_hours"),
+    *("limit", "offset"),
+)
 SEGMENT_NAMES = [segment.name for segment in SEGMENTS]
 
 
@@ -39,6 +44,13 @@ def _day(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
 
 
+HorizonDays = Annotated[
+    int | None,
+    Query(ge=0, le=365, description="Of the label window, by default that of the champion"),
+]
+HorizonHours = Annotated[
+    int | None, Query(ge=1, le=364 * 24, description="Instead of days, where it is in hours")
+]
 Reasons = Annotated[bool, Query(description="Tell why; costs most of the time of a prediction")]
 AsOf = Annotated[
     date | None,
@@ -58,26 +70,29 @@ class Limits:
 
 @dataclass
 class Champion:
-    """The predictor of now, and the versions of the tables that it was made of."""
+    """The predictor of now, of a horizon or else of any, and the states of the tables that it was
+    made of.
+    """
 
     tables: Tables
     metrics: Metrics
+    horizon: Horizon | None = None
     now: Predictor | None = None
     why_not: str = "no champion is loaded yet"
-    _versions: dict[str, int] = field(default_factory=dict)
+    _states: dict[str, str] = field(default_factory=dict)
 
     def refresh(self) -> None:
         """Load the champion again if a table that it is made of has changed."""
         try:
-            versions = {t: self.tables.version(t) for t in MODEL_TABLES if self.tables.exists(t)}
-            if versions == self._versions and self.now is not None:
+            states = {t: self.tables.state(t) for t in MODEL_TABLES if self.tables.exists(t)}
+            if states == self._states and self.now is not None:
                 return
-            found = load_predictor(self.tables)
+            found = load_predictor(self.tables, self.horizon)
         except Exception as problem:  # the one before goes on answering
             self.why_not = str(problem) if isinstance(problem, InputError) else "see the log"
             log.error("no champion was loaded", reason=str(problem))
             return
-        self.now, self._versions = found, versions
+        self.now, self._states = found, states
         self.metrics.champion(found.name, found.version)
         # What is loaded stays: looking for garbage in it would stop requests for 0.1 s. What the
         # champion before has left goes.
@@ -94,11 +109,15 @@ class Champion:
 
 
 def make_app(
-    tables: Tables, gate: Gate, limits: Limits | None = None, refresh_seconds: float = 5.0
+    tables: Tables,
+    gate: Gate,
+    limits: Limits | None = None,
+    refresh_seconds: float = 5.0,
+    horizon: Horizon | None = None,
 ) -> FastAPI:
-    """The API over the tables."""
+    """The API over the tables: of the champion of a horizon, or of the one published last."""
     limits, metrics = limits or Limits(), Metrics()
-    champion = Champion(tables, metrics)
+    champion = Champion(tables, metrics, horizon)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -189,24 +208,27 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
         response_model=answers.Scores,
         tags=["scores"],
         dependencies=[_allowed(gate, READ), Depends(_only_known)],
-        responses=_errors(401, 403, 422, 429),
+        responses=_errors(401, 403, 422, 429, 503),
     )
     def scores(
         as_of: AsOf = None,
         decile: Annotated[int | None, Query(ge=1, le=10)] = None,
         band: Literal["high", "medium", "low"] | None = None,
         segment: Annotated[str | None, Query(json_schema_extra={"enum": SEGMENT_NAMES})] = None,
+        horizon_days: HorizonDays = None,
+        horizon_hours: HorizonHours = None,
         limit: Annotated[int, Query(ge=1, le=limits.page)] = PAGE,
         offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     ) -> Response:
         """The scores of a day, the likeliest customers first."""
         if segment is not None and segment not in SEGMENT_NAMES:
             raise ApiError(422, f"segment: must be one of {', '.join(SEGMENT_NAMES)}")
-        day = as_of or stored.latest(champion.tables)
-        wanted = {"as_of": day, "decile": decile, "band": band, "segment": segment}
+        of = _scored(champion, as_of, horizon_days, horizon_hours)
+        wanted = {**of, "decile": decile, "band": band, "segment": segment}
         found, total = stored.scores(
             champion.tables, champion.now, wanted, limit=limit, offset=offset
         )
+        day = of["as_of"]
         end = offset + len(found)
         following = end if found and end < total else None
         return _json({"as_of": day, "total": total, "scores": found, "next_offset": following})
@@ -216,18 +238,37 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
         response_model=answers.Score,
         tags=["scores"],
         dependencies=[_allowed(gate, READ)],
-        responses=_errors(401, 403, 404, 422, 429),
+        responses=_errors(401, 403, 404, 422, 429, 503),
     )
     def score(
-        customer_id: Annotated[str, Path(min_length=1, max_length=500)], as_of: AsOf = None
+        customer_id: Annotated[str, Path(min_length=1, max_length=500)],
+        as_of: AsOf = None,
+        horizon_days: HorizonDays = None,
+        horizon_hours: HorizonHours = None,
     ) -> Response:
         """A customer's score of a day."""
-        day = as_of or stored.latest(champion.tables)
-        wanted = {"as_of": day, "customer_id": customer_id}
+        of = _scored(champion, as_of, horizon_days, horizon_hours)
+        wanted = {**of, "customer_id": customer_id}
         found, _ = stored.scores(champion.tables, champion.now, wanted, limit=1, offset=0)
         if not found:
-            raise ApiError(404, f"no score of customer {customer_id!r} as of {day}")
+            raise ApiError(404, f"no score of customer {customer_id!r} as of {of['as_of']}")
         return _json(found[0])
+
+
+def _scored(
+    champion: Champion, as_of: date | None, days: int | None, hours: int | None
+) -> dict[str, Any]:
+    """The day and the horizon of the scores that are asked for: the last day, and the horizon of
+    the champion.
+    """
+    if not champion.tables.exists("scores"):
+        raise ApiError(503, "nobody has been scored yet", {"Retry-After": "10"})
+    if days is not None or hours is not None:
+        wanted = Horizon(days or 0, hours)
+    else:
+        wanted = champion.now.horizon if champion.now else stored.horizon(champion.tables)
+    day = as_of or stored.latest(champion.tables, wanted)
+    return {"as_of": day, "horizon_days": wanted.days, "horizon_hours": wanted.hours}
 
 
 async def _only_known(request: Request) -> None:
@@ -300,6 +341,8 @@ def _of_orders(
         raise ApiError(422, f"unknown beside orders: {', '.join(sorted(unknown))}"[:1000])
     try:
         as_of = date.fromisoformat(sent["as_of"]) if sent.get("as_of") is not None else None
+        if as_of is not None and as_of.year not in YEARS:
+            raise ValueError(as_of)
     except (ValueError, TypeError):
         raise ApiError(422, "as_of: must be a day such as 2024-12-31") from None
     orders = [{**shared, **order} for order in _rows(sent["orders"], "orders", limits.batch)]
@@ -395,7 +438,8 @@ def _model(predictor: Predictor) -> dict[str, Any]:
     return {
         "model_name": predictor.name,
         "model_version": predictor.version,
-        "horizon_days": predictor.horizon_days,
+        "horizon_days": predictor.horizon.days,
+        "horizon_hours": predictor.horizon.hours,
     }
 
 

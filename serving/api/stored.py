@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from conf.settings import Horizon
 from models.segments import segment_sql
 from serving.predictor import Predictor
-from serving.tables import Tables
+from serving.tables import Tables, horizon_of
 
 COLUMNS = (
-    *("customer_id", "as_of", "horizon_days", "probability", "decile", "band"),
+    *("customer_id", "as_of", "horizon_days", "horizon_hours", "probability", "decile", "band"),
     *("reasons", "model_name", "model_version", "scored_at"),
 )
 
@@ -23,9 +24,11 @@ def scores(
     limit: int,
     offset: int,
 ) -> tuple[list[dict[str, Any]], int]:
-    """The scores that match the filters (customer_id, as_of, decile, band, segment; None: any),
-    the highest probability first, and how many there are.
+    """The scores that match the filters (customer_id, as_of, horizon_days, horizon_hours, decile,
+    band, segment; None: any), the highest probability first, and how many there are.
     """
+    if filters["as_of"] is None:
+        return [], 0
     where, parameters = _conditions(filters)
     cuts = predictor.cuts if predictor else None
     segment = segment_sql(cuts) if cuts else "NULL"
@@ -37,7 +40,10 @@ def scores(
         if cuts
         else "(SELECT *, NULL AS segment FROM scores WHERE as_of = $as_of)"
     )
-    columns = ", ".join((*COLUMNS, "segment"))
+    # Tables of an earlier release know days alone.
+    hours = "horizon_hours" if "horizon_hours" in tables.types("scores") else "NULL"
+    known = [f"{hours} AS horizon_hours" if name == "horizon_hours" else name for name in COLUMNS]
+    columns = ", ".join((*known, "segment"))
     found = tables.query(
         f"SELECT {columns}, count(*) OVER () AS total FROM {joined} WHERE {where} "
         f"ORDER BY probability DESC, customer_id LIMIT {limit} OFFSET {offset}",
@@ -50,9 +56,16 @@ def scores(
     return [_score(row) for row in found.to_dict("records")], total
 
 
-def latest(tables: Tables) -> date | None:
-    """The day scored last."""
-    found = tables.query("SELECT max(as_of) AS day FROM scores")["day"][0]
+def horizon(tables: Tables) -> Horizon:
+    """That of the scores written last."""
+    found = tables.query("SELECT * FROM scores ORDER BY scored_at DESC, horizon_days DESC LIMIT 1")
+    rows = [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
+    return horizon_of(rows[0]) if rows else Horizon(0)
+
+
+def latest(tables: Tables, horizon: Horizon) -> date | None:
+    """The day scored last for the horizon."""
+    found = tables.query(f"SELECT max(as_of) AS day FROM scores WHERE {horizon.where}")["day"][0]
     return None if pd.isna(found) else pd.Timestamp(found).date()
 
 
@@ -70,6 +83,7 @@ def _score(row: dict[Any, Any]) -> dict[str, Any]:
     segment = row["segment"] if isinstance(row["segment"], str) else None
     return {
         **{name: row[name] for name in COLUMNS},
+        "horizon_hours": None if pd.isna(row["horizon_hours"]) else int(row["horizon_hours"]),
         "as_of": pd.Timestamp(row["as_of"]).date(),
         "scored_at": pd.Timestamp(row["scored_at"]).to_pydatetime(),
         "segment": segment,

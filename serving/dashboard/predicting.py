@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from conf.settings import Horizon
 from serving.dashboard import reading
 from serving.predictor import Predictor, load_predictor
 from serving.tables import Tables
@@ -10,14 +11,15 @@ _MADE_OF = ("models", "current_scores", "features", "customer_base")
 
 
 def predictor() -> Predictor:
-    """The champion of now.
+    """The champion of now, of the horizon chosen at the side.
 
     Raises InputError where none is published.
     """
-    versions = {table: reading.versions().get(table) for table in _MADE_OF}
-    return _loaded(reading.chosen().lake, versions)
+    states = {table: reading.states().get(table) for table in _MADE_OF}
+    horizon = reading.horizon()
+    return _loaded(reading.chosen().lake, states, horizon.days, horizon.hours)
 
 
 @st.cache_resource(max_entries=1, show_spinner="Loading the champion")
-def _loaded(lake: str, versions: dict[str, int | None]) -> Predictor:
-    return load_predictor(Tables(lake))
+def _loaded(lake: str, states: dict[str, str | None], days: int, hours: int | None) -> Predictor:
+    return load_predictor(Tables(lake), Horizon(days, hours))

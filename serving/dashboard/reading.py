@@ -34,35 +34,35 @@ def tables() -> Tables:
     return Tables(chosen().lake)
 
 
-def versions() -> dict[str, int]:
-    """The Delta version of every table that is there, at most seconds old."""
-    return _versions(chosen().lake)
+def states() -> dict[str, str]:
+    """The state of every table that is there, at most seconds old."""
+    return _states(chosen().lake)
 
 
 def exists(table: str) -> bool:
     """Whether the table is there."""
-    return table in versions()
+    return table in states()
 
 
 def query(sql: str, parameters: Mapping[str, Any] | None = None, /) -> pd.DataFrame:
     """What `Tables.query` gives, from memory while the tables that it reads stay as they are."""
-    read = {word: versions().get(word) for word in sorted(set(_WORD.findall(sql)) & set(NAMES))}
+    read = {word: states().get(word) for word in sorted(set(_WORD.findall(sql)) & set(NAMES))}
     return _answer(chosen().lake, sql, dict(parameters or {}), read)
 
 
 def descriptions(table: str) -> dict[str, str]:
     """By column, its comment."""
-    return _descriptions(chosen().lake, table, versions().get(table))
+    return _descriptions(chosen().lake, table, states().get(table))
 
 
 def types(table: str) -> dict[str, str]:
     """By column, its Delta type."""
-    return _types(chosen().lake, table, versions().get(table))
+    return _types(chosen().lake, table, states().get(table))
 
 
 def history(table: str) -> pd.DataFrame:
     """The commits of a table."""
-    return _history(chosen().lake, table, versions().get(table))
+    return _history(chosen().lake, table, states().get(table))
 
 
 def horizon() -> Horizon:
@@ -102,28 +102,28 @@ def currency() -> str:
 
 
 @st.cache_data(ttl=_SECONDS, show_spinner=False)
-def _versions(lake: str) -> dict[str, int]:
+def _states(lake: str) -> dict[str, str]:
     there = Tables(lake)
-    return {name: there.version(name) for name in NAMES if there.exists(name)}
+    return {name: there.state(name) for name in NAMES if there.exists(name)}
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
 def _answer(
-    lake: str, sql: str, parameters: dict[str, Any], versions: dict[str, int | None]
+    lake: str, sql: str, parameters: dict[str, Any], states: dict[str, str | None]
 ) -> pd.DataFrame:
     return Tables(lake).query(sql, parameters)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _descriptions(lake: str, table: str, version: int | None) -> dict[str, str]:
+def _descriptions(lake: str, table: str, state: str | None) -> dict[str, str]:
     return Tables(lake).descriptions(table)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _types(lake: str, table: str, version: int | None) -> dict[str, str]:
+def _types(lake: str, table: str, state: str | None) -> dict[str, str]:
     return Tables(lake).types(table)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _history(lake: str, table: str, version: int | None) -> pd.DataFrame:
+def _history(lake: str, table: str, state: str | None) -> pd.DataFrame:
     return Tables(lake).history(table)

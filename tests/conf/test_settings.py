@@ -189,7 +189,13 @@ def test_a_horizon_in_days_is_keyed_by_them_alone() -> None:
     assert (wanted.horizon, wanted.horizon.where) == (Horizon(30), "horizon_days = 30")
 
 
-@pytest.mark.parametrize("hours", ["0", "8737", "1.5", "many"])
+@pytest.mark.parametrize("hours", ["'6'", "6.0", "${oc.decode:'6'}"])
+def test_hours_may_be_written_in_any_way(hours: str) -> None:
+    wanted = load_settings("base", [f"snapshots.horizon_hours={hours}"]).snapshots
+    assert (wanted.horizon_days, wanted.horizon) == (1, Horizon(0, 6))
+
+
+@pytest.mark.parametrize("hours", ["0", "8737", "1.5", "many", "true"])
 def test_hours_are_whole_and_of_less_than_a_year(hours: str) -> None:
     with pytest.raises(ConfigurationError, match=r"snapshots\.horizon_hours"):
         load_settings("base", [f"snapshots.horizon_hours={hours}"])

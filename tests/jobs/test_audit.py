@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from conf.settings import load_settings
 from jobs.audit import SCORE, TAUGHT, _differing, _known, _taught, audit, show_audited
-from jobs.build_features import dates_to_train, features_at_anew
+from jobs.build_features import dates_to_train, features_at_anew, labels_at
 from jobs.console import console
 from jobs.options import Job, LogSpan, log_span
 from lake.store import Lake
@@ -51,16 +51,23 @@ def test_what_is_made_of_later_days_too_is_found(job):
         assert set(_differing(*taught)) == known
 
 
-def test_a_feature_that_knows_the_label_is_implausible(spark, job, tmp_path):
+def test_a_feature_that_knows_the_label_is_implausible(spark, job, tmp_path, monkeypatch):
+    """The labels of the day need not have been built, and no model published."""
     folder = tmp_path / "lake"
-    shutil.copytree(job.lake.location, folder)
+    unwanted = shutil.ignore_patterns("labels", "models", "saved_models")
+    shutil.copytree(job.lake.location, folder, ignore=unwanted)
     leaking = Job(spark, Lake(spark, str(folder)), job.settings)
     day = dates_to_train(leaking, log_span(leaking, None))[-1]
-    recent = leaking.lake.read("features").where(F.col("as_of") == F.lit(day))
+    recent = job.lake.read("features").where(F.col("as_of") == F.lit(day))
     known = [r[0] for r in recent.where("recency_days < 20").select("customer_id").collect()]
-    listed = ", ".join(f"'{name}'" for name in known)
-    spark.sql(f"UPDATE {leaking.lake.name('labels')} SET repurchased = customer_id IN ({listed})")
-    audited = audit(leaking, log_span(leaking, None))
+
+    def told(*given):
+        return labels_at(*given).withColumn("repurchased", F.col("customer_id").isin(known))
+
+    monkeypatch.setattr("jobs.audit.labels_at", told)
+    with console.capture() as said:
+        audited = audit(leaking, log_span(leaking, None))
+    assert "no model of 30 days is published" in said.get()
     assert audited.power["recency_days"] == 1.0
     with console.capture() as said:
         assert not show_audited(audited, PLAUSIBLE)

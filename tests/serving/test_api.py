@@ -15,6 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 from fastapi.testclient import TestClient
 
 from conf.errors import ConfigurationError
+from conf.settings import Horizon
 from serving.api.app import Limits, make_app
 from serving.api.keys import Gate, keys_of
 from serving.tables import Tables
@@ -33,8 +34,8 @@ SEED = {
 
 
 @contextmanager
-def _served(folder, gate=None, limits=None):
-    app = make_app(Tables(str(folder)), gate or Gate([], OPEN), limits, refresh_seconds=0.1)
+def _served(folder, gate=None, limits=None, horizon=None):
+    app = make_app(Tables(str(folder)), gate or Gate([], OPEN), limits, 0.1, horizon)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -201,6 +202,11 @@ BAD_BODIES = {
     "huge number": (b'{"recency_days": ' + b"9" * 400 + b"}", 400),
     "unknown": (b'{"foo": 1}', 422),
     "wrong type": (b'{"recency_days": [1]}', 422),
+    "a day that no log reaches": (
+        b'{"customer_id": "a", "as_of": "9999-12-31", '
+        b'"orders": [{"ordered_at": "2023-12-01", "amount": 1}]}',
+        422,
+    ),
     "customer of a wrong type": (b'{"customer_id": {"a": 1}}', 422),
     "nul": (b'{"favourite_category": "\\u0000", "foo\\u0000": 1}', 422),
 }
@@ -300,6 +306,73 @@ def test_a_new_champion_is_picked_up_and_a_bad_one_is_not(undisturbed, tmp_path)
             time.sleep(0.1)
         assert told["model_version"] == "later"
         assert told["probability"] == before["probability"]
+
+
+def test_tables_made_anew_in_their_place_are_picked_up(undisturbed, tmp_path):
+    """With as many commits as before."""
+    folder = tmp_path / "lake"
+    shutil.copytree(undisturbed, folder)
+    models = DeltaTable(f"{folder}/models")
+    row, versions = models.to_pyarrow_table(), models.version()
+    with _served(folder) as served:
+        assert served.get("/model").json()["model_version"] != "anew"
+        shutil.rmtree(folder / "models")
+        for _ in range(versions + 1):
+            write_deltalake(f"{folder}/models", _with(row, model_version="anew"), mode="overwrite")
+        assert DeltaTable(f"{folder}/models").version() == versions
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            told = served.get("/model").json()["model_version"]
+            if told == "anew":
+                break
+            time.sleep(0.1)
+        assert told == "anew"
+
+
+def test_horizons_are_kept_apart(undisturbed, tmp_path):
+    folder = tmp_path / "lake"
+    shutil.copytree(undisturbed, folder)
+    for name in ("scores", "current_scores", "models"):
+        rows = DeltaTable(f"{folder}/{name}").to_pyarrow_table()
+        other = {"probability": 1.0, "decile": 1, "band": "high"}
+        changed = {"model_version": "daily"} if name == "models" else other
+        write_deltalake(f"{folder}/{name}", _with(rows, horizon_days=1, **changed), mode="append")
+    with _served(folder, horizon=Horizon(30)) as served:
+        month, day = (
+            served.get("/scores", params=wanted).json() for wanted in ({}, {"horizon_days": 1})
+        )
+        assert month["total"] == day["total"]
+        assert {one["horizon_days"] for one in month["scores"]} == {30}
+        assert {one["probability"] for one in day["scores"]} == {1.0}
+        who = month["scores"][-1]["customer_id"]
+        assert served.get(f"/scores/{who}").json()["horizon_days"] == 30
+        assert served.get(f"/scores/{who}", params={"horizon_days": 1}).json()["probability"] == 1.0
+        assert served.get("/scores", params={"horizon_hours": 6}).json()["total"] == 0
+        assert served.get("/model").json()["horizon_days"] == 30
+        # The deciles are of the customers scored for the same horizon.
+        assert served.post("/predict", json=SEED).json()["decile"] is not None
+    with _served(folder, horizon=Horizon(1)) as served:
+        assert served.get("/model").json()["model_version"] == "daily"
+    with _served(folder, horizon=Horizon(7)) as served:
+        assert "published for 7 days" in _problem(served.get("/ready"), 503)["detail"]
+
+
+def test_nobody_scored_is_no_fault_of_the_caller(undisturbed, tmp_path):
+    folder = tmp_path / "lake"
+    shutil.copytree(undisturbed, folder)
+    scores = DeltaTable(f"{folder}/scores")
+    write_deltalake(scores, scores.to_pyarrow_table().slice(0, 0), mode="overwrite")
+    with _served(folder) as served:
+        assert served.get("/scores").json()["scores"] == []
+        _problem(served.get("/scores/C1"), 404)
+        shutil.rmtree(folder / "scores")
+        for path in ("/scores", "/scores/C1"):
+            assert str(folder) not in _problem(served.get(path), 503)["detail"]
+
+
+def test_who_sends_very_much_that_is_wrong_is_told_of_some(client):
+    told = _problem(client.post("/predict", json={f"k{n}": 1 for n in range(50_000)}), 422)
+    assert len(told["errors"]) == 100
 
 
 def test_without_a_champion_it_says_that_it_is_not_ready(undisturbed, tmp_path):

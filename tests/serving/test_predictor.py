@@ -1,6 +1,7 @@
 """Without Spark the champion says what Spark has written, of features and of raw orders."""
 
 import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from conf.errors import InputError
+from conf.settings import Horizon
 from serving.predictor import load_predictor
 from serving.requests import InvalidRows
 from serving.tables import Tables
@@ -147,11 +149,48 @@ def test_what_follows_from_the_history_is_worked_out_and_null_stays_null(predict
     assert predictor.spot.implied(long_ago, predictor.types, 1)["orders_30d"][0] == 0
     told = predictor.names.read([history | {"order_probability": None}])[0]
     assert "order_probability" not in predictor.spot.implied(told, predictor.types, 1)
-    middle = predictor.spot.as_of + timedelta(predictor.horizon_days // 2)
+    middle = predictor.spot.as_of + timedelta(predictor.horizon.days // 2)
     of_nobody = predictor.spot.implied({}, predictor.types, 2)
     assert of_nobody["horizon_month"].tolist() == [middle.month, middle.month]
     asleep = predictor.predict([{**history, "recency_days": 190}])[0].probability
     assert asleep < predictor.predict([history])[0].probability
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {"recency": 0, "tenure": 0, "orders": 1, "monetary": 50},
+        {"recency": 0, "tenure": 0, "orders": 0, "monetary": 50},
+    ],
+)
+def test_a_history_of_no_days_is_served(predictor, history):
+    """What is divided by its days is missing, as in the table."""
+    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
+    assert np.isnan(implied["spending_rate"][0])
+    assert 0 < predictor.predict([history])[0].probability < 1
+
+
+def test_a_quantity_of_null_is_one_that_nobody_tells(predictor):
+    order = {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 19.9}
+    (without, null, blank) = (
+        predictor.predict_orders([{**order, **more}], date(2023, 12, 20))["a"].probability
+        for more in ({}, {"quantity": None}, {"quantity": ""})
+    )
+    assert without == null == blank
+
+
+def test_a_horizon_in_hours_reaches_into_a_day(tables, tmp_path):
+    models = DeltaTable(f"{tables.location}/models").to_pandas()
+    shutil.copytree(tables.location, tmp_path / "lake")
+    hourly = models.assign(horizon_days=np.int32(0), horizon_hours=pd.array([6], "Int32"))
+    schema = DeltaTable(f"{tables.location}/models").to_pyarrow_table().schema
+    rows = pa.Table.from_pandas(hourly, schema, preserve_index=False)
+    write_deltalake(str(tmp_path / "lake" / "models"), rows, mode="overwrite")
+    predictor = load_predictor(Tables(str(tmp_path / "lake")))
+    assert predictor.horizon == Horizon(0, 6)
+    history = {"recency_days": 5, "orders": 9, "tenure_days": 200, "monetary": 500}
+    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
+    assert 0 < implied["order_probability"][0] < 0.5
 
 
 def test_a_row_without_features_is_served_and_an_empty_batch_too(predictor):
@@ -185,7 +224,7 @@ def test_every_wrong_field_is_told_with_its_row(predictor, wrong):
 
 WRONG_ORDERS = {
     "customer_id": {"ordered_at": "2023-12-01", "amount": 1},
-    "ordered_at": {"customer_id": "a", "ordered_at": "yesterday", "amount": 1},
+    "ordered_at": {"customer_id": "a", "ordered_at": "0001-01-01", "amount": 1},
     "amount": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "much"},
     "kind": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "kind": "gift"},
     "colour": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "colour": "red"},

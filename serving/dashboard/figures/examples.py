@@ -1,6 +1,6 @@
 """Templates and examples of uploads, made of what the tables hold."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ PLAIN = (
 ORDERS = (*NEEDED, *OPTIONAL)
 
 
-def plain_names(features: Sequence[str]) -> dict[str, str]:
+def plain_names(features: Container[str]) -> dict[str, str]:
     """By plain name, the feature, where there is one."""
     return {name: SYNONYMS[name] for name in PLAIN if SYNONYMS[name] in features}
 

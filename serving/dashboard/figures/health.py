@@ -63,10 +63,16 @@ def missing_chart(rows: pd.DataFrame) -> c.Chart:
 
 def commits_chart(rows: pd.DataFrame) -> c.Chart:
     """When each table was written."""
-    x = alt.X("timestamp:T", title="time of the commit, UTC", axis=alt.Axis(tickCount=5))
+    rows = rows.assign(when=rows["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S"))
+    x = alt.X(
+        "timestamp:T",
+        title="time of the commit, UTC",
+        axis=alt.Axis(tickCount=5),
+        scale=alt.Scale(type="utc"),
+    )
     y = alt.Y("table:N", title=None, axis=alt.Axis(labelLimit=160))
     tooltip = c.told(
-        *(("table:N", "table", ""), ("timestamp:T", "when", "%Y-%m-%d %H:%M:%S")),
+        *(("table:N", "table", ""), ("when:N", "when, UTC", "")),
         *(("operation:N", "operation", ""), ("rows:Q", "rows", ",")),
     )
     dots = alt.Chart(rows).mark_tick(thickness=3, color=c.BLUE, size=14)

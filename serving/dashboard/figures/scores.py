@@ -9,6 +9,7 @@ import pandas as pd
 from conf.settings import Horizon
 from serving.dashboard.figures import Query
 from serving.dashboard.figures import charts as c
+from serving.tables import horizon_of
 
 BINS = 40
 BANDS = ("high", "medium", "low")
@@ -31,12 +32,14 @@ class Totals:
 
 def horizons(query: Query) -> list[Horizon]:
     """The horizons that customers are scored for, that of most customers first."""
+    # Tables of an earlier release know days alone.
+    known = query("SELECT * FROM current_scores LIMIT 0").columns
+    keys = ", ".join(name for name in ("horizon_days", "horizon_hours") if name in known)
     rows = query(
-        "SELECT horizon_days, horizon_hours, count(*) AS customers FROM current_scores "
+        f"SELECT {keys}, count(*) AS customers FROM current_scores "
         "GROUP BY ALL ORDER BY customers DESC"
     )
-    keys = zip(rows["horizon_days"], rows["horizon_hours"], strict=True)
-    return [Horizon(int(days), None if pd.isna(hours) else int(hours)) for days, hours in keys]
+    return [horizon_of({str(n): v for n, v in row.items()}) for row in rows.to_dict("records")]
 
 
 def totals(query: Query, horizon: Horizon) -> Totals:

@@ -32,7 +32,10 @@ def read_csv(data: bytes) -> Upload:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [name.strip() for name in next(reader, [])]
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as problem:
+        raise InputError(f"the header is no CSV: {problem}; save the file as CSV again") from None
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise InputError(f"the column {twice[0]} is in the header twice: leave one of them")
@@ -41,7 +44,22 @@ def read_csv(data: bytes) -> Upload:
         raise InputError(
             "the file has no row below its header: fill the template, or try an example"
         )
+    header, rows = _without_empty(header, rows)
     return Upload(header, rows, lines, _uneven(header, rows))
+
+
+def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns that have neither a name nor a cell, as spreadsheets leave them at the
+    side; those that have cells are called by their place.
+    """
+    filled = {place for row in rows for place, cell in enumerate(row) if cell.strip()}
+    empty = {place for place, name in enumerate(header) if not name} - filled
+    named = [name or f"column {place + 1}" for place, name in enumerate(header)]
+
+    def kept(cells: list[str]) -> list[str]:
+        return [cell for place, cell in enumerate(cells) if place not in empty]
+
+    return kept(named), [kept(row) for row in rows]
 
 
 def _text(data: bytes) -> str:

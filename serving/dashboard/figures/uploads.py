@@ -203,12 +203,16 @@ def _joined(
     widest = max(len(row) for row in upload.rows)
     names = [*upload.header, *(f"cell {n + 1}" for n in range(len(upload.header), widest))]
     cells = [[*row, *[""] * (len(names) - len(row))] for row in upload.rows]
-    frame = pd.DataFrame(cells, columns=names)
     told = ["; ".join(problems.get(place, [])) for place in range(len(cells))]
     mine = {"line": upload.lines, **_columns(said), ERROR: told}
     # What the file calls the same stays, under another name.
-    kept = frame.rename(columns={name: f"{name} (uploaded)" for name in names if name in mine})
-    return kept.assign(**mine)
+    apart: list[str] = []
+    for name in names:
+        own = name
+        while own in mine or own in apart:
+            own = f"{own} (uploaded)"
+        apart.append(own)
+    return pd.DataFrame(cells, columns=apart).assign(**mine)
 
 
 def _columns(said: Sequence[Prediction | None]) -> dict[str, list[Any]]:

@@ -183,7 +183,7 @@ def _models() -> None:
 
 
 def _runs() -> None:
-    histories = [reading.history(table).assign(table=table) for table in reading.versions()]
+    histories = [reading.history(table).assign(table=table) for table in reading.states()]
     found = [rows.astype({"rows": "Float64"}) for rows in histories]
     rows = pd.concat(found, ignore_index=True).sort_values("timestamp", ascending=False)
     looks.show(health.commits_chart(rows), rows)

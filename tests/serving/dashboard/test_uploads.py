@@ -58,6 +58,22 @@ def test_nothing_is_lost(predictor):
     assert scored.unused == ["note", "error"]
 
 
+def test_columns_that_a_spreadsheet_leaves_at_the_side_are_no_columns(predictor):
+    scored = _scored(predictor, HEAD.strip() + b",,,\nA,60,20,200,,x,\nB,60,20,200,,,\n")
+    assert scored.rows["column 6"].tolist() == ["x", ""]
+    assert "column 5" not in scored.rows
+    assert scored.refused.empty
+
+
+def test_what_was_scored_can_be_scored_again(predictor):
+    data = HEAD + b"A,60,20,200\n"
+    for times in range(3):
+        rows = _scored(predictor, data).rows
+        assert len(set(rows.columns)) == len(rows.columns)
+        assert sum("probability" in name for name in rows.columns) == times + 1
+        data = rows.drop(columns="reasons").to_csv(index=False).encode()
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -80,6 +96,7 @@ def test_separators_and_encodings_of_spreadsheets(predictor, data):
         (b"recency,recency\n1,2\n", "the column recency is in the header twice"),
         (b"recency,recency_days\n1,2\n", "recency and recency_days are both recency_days"),
         (b'recency\n"' + b"1" * 200_000 + b'"\n', "is no CSV"),
+        (b'recency,"' + b"1" * 200_000, "the header is no CSV"),
     ],
 )
 def test_a_file_that_cannot_be_scored_says_what_to_do(predictor, data, said):
