@@ -20,8 +20,8 @@ from conf.settings import Horizon
 NOTED = "repurchase."
 # How `models.registry` orders what was trained.
 LAST_FIRST = "trained_for DESC, data_versions['models'] DESC NULLS LAST"
-# What DuckDB takes for a pattern of paths.
-_GLOB = set("*?[]{}")
+# What DuckDB takes for a pattern of paths, or for a column in the name of a folder.
+_GLOB = set("*?[]{}=")
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)", re.IGNORECASE)
 _WITHIN = re.compile(r"\b(\w+)\s+as\s*\(", re.IGNORECASE)
 

@@ -53,6 +53,13 @@ def test_a_column_that_no_file_has_and_a_table_without_files(tmp_path):
     assert _same(tmp_path, "SELECT * FROM t").empty
 
 
+def test_a_folder_that_is_called_as_a_column_with_a_value_tells_nothing(tmp_path):
+    folder = tmp_path / "a=9"
+    folder.mkdir()
+    write_deltalake(str(folder / "t"), pa.table({"a": [1], "b": ["x"]}), partition_by=["b"])
+    assert _same(folder, "SELECT * FROM t")["a"].tolist() == [1]
+
+
 def test_deleted_rows_are_gone_and_a_folder_may_have_a_blank(tmp_path):
     folder = tmp_path / "a b's"
     folder.mkdir()
