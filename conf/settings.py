@@ -118,6 +118,11 @@ class Horizon:
         hours = "" if self.hours is None else f" AND horizon_hours = {self.hours}"
         return f"horizon_days = {self.days}{hours}"
 
+    @classmethod
+    def asked(cls, days: int | None, hours: int | None) -> "Horizon | None":
+        """The one that a caller names by days or by hours; None where neither is given."""
+        return None if days is None and hours is None else cls(days or 0, hours)
+
     @property
     def in_days(self) -> int:
         """The days that it reaches into at most: a day on which the clocks change has an hour more

@@ -78,9 +78,7 @@ class Due:
 
     def first(self, otherwise: date) -> date | None:
         """The first day that is no longer what it was; `otherwise` if all are due, None if none."""
-        if self.days is None:
-            return otherwise
-        return min([*self.days, *([self.changed] if self.changed else [])], default=None)
+        return otherwise if self.days is None else self.changed
 
 
 def due(lake: Lake, first: date, as_of: date, derived: Derived = ORDERS) -> Due:
@@ -158,7 +156,7 @@ def _days_read(lake: Lake, derived: Derived, since: int, version: int, until: da
 
 def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> None:
     """Make the customer-days of the due days again, and drop those from `as_of` on."""
-    known, facts = _known(lake, derived), complete_to(work, as_of, derived)
+    known, facts = _known(lake, derived), _complete_to(work, as_of, derived)
     day = F.col(derived.dated_by)
     lines = lake.read(derived.log).where(day < F.lit(as_of))
     if work.days is None:
@@ -171,7 +169,7 @@ def update_customer_days(lake: Lake, work: Due, as_of: date, derived: Derived = 
         lake.replace(derived.table, made, f"{some}day >= DATE'{as_of}'", facts)
 
 
-def complete_to(work: Due, as_of: date, derived: Derived = ORDERS) -> dict[str, str]:
+def _complete_to(work: Due, as_of: date, derived: Derived = ORDERS) -> dict[str, str]:
     """What the table's commit says once the work is done."""
     settings = {"settings": derived.settings} if derived.settings else {}
     return {derived.log: work.log, "version": str(work.version), "until": str(as_of), **settings}
@@ -179,7 +177,7 @@ def complete_to(work: Due, as_of: date, derived: Derived = ORDERS) -> dict[str, 
 
 def are_alone(lake: Lake, work: Due, as_of: date, derived: Derived = ORDERS) -> bool:
     """Whether nobody else has brought the table to another version or day since the work."""
-    return _known(lake, derived) == complete_to(work, as_of, derived)
+    return _known(lake, derived) == _complete_to(work, as_of, derived)
 
 
 def _known(lake: Lake, derived: Derived) -> dict[str, str]:
@@ -202,7 +200,7 @@ def customers_due(lake: Lake) -> Due:
         first = differing.agg(F.min("valid_from_day")).collect()[0][0]
     except UNREADABLE:  # that version has been vacuumed
         return Due(None, version, identity)
-    return Due([] if first is None else [first], version, identity)
+    return Due([] if first is None else [first], version, identity, first)
 
 
 def remember_customers(lake: Lake, work: Due) -> None:

@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 from datetime import timedelta
-from math import isnan, nan
+from math import nan
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from conf.errors import InputError
 from features.snapshots import Split, tuning_dates
 from jobs.build_features import dates_to_train
-from jobs.console import handled, say, show, step
+from jobs.console import handled, interval, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job
 from jobs.train import snapshots_of
 from lake.contracts import BACKTEST
@@ -116,9 +116,8 @@ def _standing(contests: list[Contest], metric: str) -> list[list[str]]:
 def _with_interval(figures: dict[str, float] | None, metric: str) -> str:
     if figures is None:
         return "-"
-    low, high = figures.get(f"{metric}_low", nan), figures.get(f"{metric}_high", nan)
-    between = "" if isnan(low) else f" ({low:.3f} .. {high:.3f})"
-    return f"{figures[metric]:.4f}{between}"
+    low, high = (figures.get(f"{metric}_{end}", nan) for end in ("low", "high"))
+    return f"{figures[metric]:.4f}{interval(low, high, 3)}"
 
 
 @handled

@@ -80,6 +80,11 @@ class _Work:
     of_logs: list[tuple[Derived, Due]]
     customers: Due | None
 
+    @property
+    def of_orders(self) -> Due:
+        """That of the customer-days."""
+        return next(work for log, work in self.of_logs if log is ORDERS)
+
     def first(self, span: LogSpan) -> date | None:
         """The day after which no date has features that are up to date; None: all have."""
         works = [days for _, days in self.of_logs] + ([self.customers] if self.customers else [])
@@ -174,7 +179,7 @@ def _follow_logs(job: Job, span: LogSpan) -> _Work:
             _forget_dates(job, lambda day: day > since)
 
     forget()
-    note_stale(job.lake, work.of_logs[0][1].changed)
+    note_stale(job.lake, work.of_orders.changed)
     for derived, days in work.of_logs:
         update_customer_days(job.lake, days, span.as_of, derived)
     if work.customers:
@@ -442,7 +447,7 @@ def plan_of(
     columns, own = feature_columns(job), job.settings.features.custom
     windows = job.settings.features.windows
     stored = stored_bytes(job.lake) or counted["days"] * STORED_BYTES_PER_DAY
-    days = next(work.days for log, work in changes.of_logs if log is ORDERS)
+    days = changes.of_orders.days
     own_exchange = [("exchanged for features of your own", "the lines, once for each window")]
     is_in_ranges = stored_ranges(job.lake) is not None
     exchanged = mebibytes(counted["days"] * BYTES_PER_DAY)

@@ -123,6 +123,11 @@ def bar(value: float, most: float, width: int = 24) -> str:
     return "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
 
 
+def interval(low: float, high: float, digits: int) -> str:
+    """What follows a figure that has an interval; nothing where it has none."""
+    return "" if math.isnan(low) else f" ({low:.{digits}f} .. {high:.{digits}f})"
+
+
 def mebibytes(size: float) -> str:
     """A number of bytes, for people to read."""
     return f"{size / 2**20:,.1f} MiB"

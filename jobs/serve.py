@@ -69,8 +69,7 @@ def main(
     if horizon_days is not None and horizon_hours is not None:
         raise ConfigurationError("--horizon-days and --horizon-hours: give one of them")
     limits = Limits(max_body_mb * 2**20, max_batch)
-    some = horizon_days is not None or horizon_hours is not None
-    horizon = Horizon(horizon_days or 0, horizon_hours) if some else None
+    horizon = Horizon.asked(horizon_days, horizon_hours)
     app = make_app(tables, Gate(keys, rate), limits, refresh, horizon)
     listening = (
         socket.create_server((host, port))

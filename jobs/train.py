@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import metadata, resources
-from math import isnan
 from pathlib import Path
 
 import typer
@@ -16,7 +15,7 @@ from rich.markup import escape
 from conf.errors import InputError
 from features.snapshots import Split, tuning_dates
 from jobs.build_features import dates_to_train, feature_columns, made_with, up_to_date
-from jobs.console import bar, console, handled, say, show, step
+from jobs.console import bar, console, handled, interval, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, log_span, open_job, show_next
 from jobs.tracking import track_training
 from lake.contracts import LABELS
@@ -293,8 +292,7 @@ def _show_importances(importances: Sequence[Importance]) -> None:
 def _lost(known: Importance) -> str:
     if known.permutation is None or known.low is None or known.high is None:
         return ""
-    between = "" if isnan(known.low) else f" ({known.low:.4f} .. {known.high:.4f})"
-    return f"{known.permutation:.4f}{between}"
+    return f"{known.permutation:.4f}{interval(known.low, known.high, 4)}"
 
 
 def _check_dates(snapshots: DataFrame, fresh: set[date], dates: Sequence[date]) -> None:

@@ -149,19 +149,18 @@ def bootstrap(
 ) -> Bootstrap:
     """The resampled metrics of the models, of which each has a `label` and a `probability` by
     customer, of the same customers in the same order: all or those named; those at a threshold
-    where it is known. Where fewer than FEWEST ordered, or did not, they are NaN.
+    where it is known. Where fewer than FEWEST ordered, or did not, there is no resample.
     """
     rng = np.random.default_rng(seed)
     labels = next(iter(models.values()))["label"]
     customers, ordered = len(labels), labels.sum()
     few = min(ordered, customers - ordered) < FEWEST
-    drawn = rng.poisson(1.0, (RESAMPLES, customers))
+    drawn = rng.poisson(1.0, (0 if few else RESAMPLES, customers))
     times = np.vstack([np.ones(customers), drawn])
     found: dict[str, dict[str, Floats]] = {}
     for model, said in models.items():
         threshold = (thresholds or {}).get(model)
         for metric, values in resampled(said, times, threshold, metrics).items():
-            values[1:] = np.nan if few else values[1:]
             found.setdefault(metric, {})[model] = values
     return Bootstrap(found)
 

@@ -30,9 +30,10 @@ def threshold(histogram: pd.DataFrame, policy: ThresholdPolicy | None, customers
         return min(1.0, policy.profit.contact_cost / policy.profit.margin)
     if not histogram["positives"].sum():
         return EVEN
-    place = _place(histogram, policy, customers)
-    least, *lower = histogram["probability"].iloc[place : place + 2]
-    return float(max(0.0, (least + (lower[0] if lower else least - 2 * AROUND)) / 2))
+    known, place = histogram["probability"].to_numpy(), _place(histogram, policy, customers)
+    least, is_last = known[place], place == len(known) - 1
+    lower = least - 2 * AROUND if is_last else known[place + 1]
+    return float(max(0.0, (least + lower) / 2))
 
 
 def _place(histogram: pd.DataFrame, policy: ThresholdPolicy, customers: float) -> int:

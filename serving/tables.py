@@ -26,7 +26,7 @@ _READ = re.compile(r"\b(?:from|join)\s+(\w+)", re.IGNORECASE)
 _WITHIN = re.compile(r"\b(\w+)\s+as\s*\(", re.IGNORECASE)
 
 
-def horizon_of(row: Mapping[str, Any]) -> Horizon:
+def horizon_of(row: Mapping[Any, Any]) -> Horizon:
     """The horizon of a row of a table; those of an earlier release know days alone."""
     hours = row.get("horizon_hours")
     return Horizon(int(row["horizon_days"]), None if pd.isna(hours) else int(hours))

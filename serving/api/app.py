@@ -263,9 +263,8 @@ def _scored(
     """
     if not champion.tables.exists("scores"):
         raise ApiError(503, "nobody has been scored yet", {"Retry-After": "10"})
-    if days is not None or hours is not None:
-        wanted = Horizon(days or 0, hours)
-    else:
+    wanted = Horizon.asked(days, hours)
+    if wanted is None:
         wanted = champion.now.horizon if champion.now else stored.horizon(champion.tables)
     day = as_of or stored.latest(champion.tables, wanted)
     return {"as_of": day, "horizon_days": wanted.days, "horizon_hours": wanted.hours}

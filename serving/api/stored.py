@@ -59,8 +59,7 @@ def scores(
 def horizon(tables: Tables) -> Horizon:
     """That of the scores written last."""
     found = tables.query("SELECT * FROM scores ORDER BY scored_at DESC, horizon_days DESC LIMIT 1")
-    rows = [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
-    return horizon_of(rows[0]) if rows else Horizon(0)
+    return Horizon(0) if found.empty else horizon_of(found.iloc[0].to_dict())
 
 
 def latest(tables: Tables, horizon: Horizon) -> date | None:
@@ -83,7 +82,7 @@ def _score(row: dict[Any, Any]) -> dict[str, Any]:
     segment = row["segment"] if isinstance(row["segment"], str) else None
     return {
         **{name: row[name] for name in COLUMNS},
-        "horizon_hours": None if pd.isna(row["horizon_hours"]) else int(row["horizon_hours"]),
+        "horizon_hours": horizon_of(row).hours,
         "as_of": pd.Timestamp(row["as_of"]).date(),
         "scored_at": pd.Timestamp(row["scored_at"]).to_pydatetime(),
         "segment": segment,

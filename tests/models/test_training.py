@@ -186,8 +186,7 @@ def test_folds_in_time_are_validated_by_what_was_known_before(snapshots):
     of_date = {row["as_of"]: row[FOLD] for row in rows}
     assert of_date == dict(zip(DATES, [NO_FOLD, 0, 1, NO_FOLD], strict=True))
     found = _train(snapshots, settings)
-    validated = snapshots.where(F.col("as_of").isin(DATES[1:3])).count()
-    assert found.evaluations[0].cross_validated["snapshots"] == validated
+    assert found.evaluations[0].cross_validated["snapshots"] == 6000
     assert found.evaluations[0].cross_validated["roc_auc"] > 0.7
     with pytest.raises(InputError, match=r"do not give 3 folds in time"):
         _train(snapshots, _settings(folds_by="time", folds=3))

@@ -224,7 +224,7 @@ def test_every_wrong_field_is_told_with_its_row(predictor, wrong):
 
 WRONG_ORDERS = {
     "customer_id": {"ordered_at": "2023-12-01", "amount": 1},
-    "ordered_at": {"customer_id": "a", "ordered_at": "0001-01-01", "amount": 1},
+    "ordered_at": {"customer_id": "a", "ordered_at": "yesterday", "amount": 1},
     "amount": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "much"},
     "kind": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "kind": "gift"},
     "colour": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "colour": "red"},
@@ -237,6 +237,12 @@ def test_every_wrong_order_is_told_with_its_row(predictor, field):
     with pytest.raises(InvalidRows) as told:
         predictor.predict_orders([right, WRONG_ORDERS[field]])
     assert [(one.row, one.field) for one in told.value.problems] == [(1, field)]
+
+
+def test_a_day_that_no_log_reaches_is_told(predictor):
+    order = {"customer_id": "a", "ordered_at": "0001-01-01", "amount": 1}
+    with pytest.raises(InvalidRows, match="must be a day or a moment"):
+        predictor.predict_orders([order])
 
 
 def test_days_are_those_of_the_business(tables, predictor, tmp_path):

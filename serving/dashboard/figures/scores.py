@@ -39,7 +39,7 @@ def horizons(query: Query) -> list[Horizon]:
         f"SELECT {keys}, count(*) AS customers FROM current_scores "
         "GROUP BY ALL ORDER BY customers DESC"
     )
-    return [horizon_of({str(n): v for n, v in row.items()}) for row in rows.to_dict("records")]
+    return [horizon_of(row) for row in rows.to_dict("records")]
 
 
 def totals(query: Query, horizon: Horizon) -> Totals:
