@@ -15,6 +15,10 @@ from conf.source import Country
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+# Names of Spark's options whose values are for Spark alone.
+_SECRET = re.compile(r"secret|password|token|credential|(access|account|api)[._-]?key", re.I)
+
+
 def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
     if not days or list(days) != sorted(set(days)) or days[0] < 1:
         raise ValueError("give different whole days of at least 1, in ascending order")
@@ -189,8 +193,13 @@ class ThresholdPolicy(Strict):
     @model_validator(mode="after")
     def _one(self) -> "ThresholdPolicy":
         named = [name for name, value in self if value is not None]
-        if len(named) != 1:
+        if not named:
             raise ValueError(f"give one of {', '.join(type(self).model_fields)}")
+        if len(named) > 1:
+            raise ValueError(
+                f"{' and '.join(named)} are given: give one of them; what another file gives is "
+                f"taken out by null, as in {named[0]}: null"
+            )
         return self
 
 
@@ -266,6 +275,14 @@ class Settings(Strict):
     training: TrainingSettings
     scoring: ScoringSettings
     tracking: TrackingSettings
+
+    def without_secrets(self) -> "Settings":
+        """The same, to be kept and shown: without the options of Spark that are named as secrets
+        are, such as `spark.hadoop.fs.s3a.secret.key`.
+        """
+        config = self.spark.config.items()
+        told = {name: value for name, value in config if not _SECRET.search(name)}
+        return self.model_copy(update={"spark": self.spark.model_copy(update={"config": told})})
 
 
 def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings:

@@ -106,9 +106,9 @@ def _perturbed(rows: DataFrame, dated_by: str, day: date) -> DataFrame:
     half = later & (F.pmod(F.xxhash64(*rows.columns), F.lit(2)) == 0)
     numbers = [f.name for f in rows.schema if f.name in ("amount", "quantity", "discount")]
     types = dict(rows.dtypes)
-    changed = rows.where(half).withColumns(
-        {name: (F.col(name) * 7).cast(types[name]) for name in numbers}
-    )
+    # Seven times the largest that a log may hold is more than the column does.
+    other = {n: F.coalesce((F.col(n) * 7).try_cast(types[n]), -F.col(n)) for n in numbers}
+    changed = rows.where(half).withColumns(other)
     others = changed.withColumn("customer_id", F.reverse("customer_id"))
     return rows.where(~later).unionByName(changed).unionByName(others)
 
@@ -135,6 +135,14 @@ def _champion(job: Job, span: LogSpan) -> Registered | None:
     found = find_champion(job.lake, span.as_of, horizon) if job.lake.exists("models") else None
     if found is None:
         say(f"no model of {horizon} is published as of {span.as_of}: no score is compared")
+        return None
+    made = {column.name for column in feature_columns(job)}
+    if unknown := sorted(set(found.features) - made):
+        say(
+            f"the champion reads {unknown[0]}, which is no feature of this configuration: no score "
+            "is compared. Give the --env and --set that it was trained with"
+        )
+        return None
     return found
 
 

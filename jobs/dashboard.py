@@ -13,7 +13,7 @@ import typer
 from conf.errors import ConfigurationError, InputError
 from jobs.console import console, handled
 from jobs.options import LakeDir
-from lake.store import is_folder
+from lake.store import located
 
 LOCAL = "127.0.0.1"
 NEEDED = ("streamlit", "altair", "duckdb", "onnxruntime")
@@ -52,8 +52,7 @@ def main(
     from serving.dashboard import options  # noqa: PLC0415 - of an extra
     from serving.tables import Tables  # noqa: PLC0415
 
-    place = lake or "lakehouse"
-    location = str(Path(place).resolve()) if is_folder(place) else place
+    location = located(lake or "lakehouse")
     if not Tables(location).exists("current_scores"):
         raise InputError(f"no table current_scores in {location}: `repurchase run` makes it")
     if api is not None and urlsplit(api).scheme not in ("http", "https"):

@@ -1,12 +1,15 @@
 """`repurchase generate`: a seeded synthetic log, and the truth behind it."""
 
+import shlex
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
 import typer
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from rich.markup import escape
 
+from conf.errors import ConfigurationError
 from conf.settings import load_settings
 from jobs.console import console, handled, say, step
 from jobs.options import Env, Set
@@ -54,8 +57,11 @@ def main(
     horizon = settings.snapshots.horizon_days
     shop = SyntheticShop(customers=customers, days=days, seed=seed, start=start.date())
     end = shop.start + timedelta(days)
-    wanted = [day.date() for day in as_of] if as_of else [end - timedelta(horizon), end]
-    asked = [day for day in wanted if day > shop.start]
+    if as_of:
+        asked = [day.date() for day in as_of]
+        _check_dates(asked, shop, end)
+    else:
+        asked = [day for day in (end - timedelta(horizon), end) if day > shop.start]
     with step(f"Generate {customers:,} customers over {days:,} days, seed {seed}"):
         spark = spark_session(settings.spark)
         lines = generate(spark, shop, output, asked, horizon)
@@ -64,9 +70,19 @@ def main(
         truth = spark.read.parquet(f"{output}/truth/as_of={day}")
         mean = truth.agg(F.avg("probability")).collect()[0][0]
         say(f"truth for {day} in {output}/truth/as_of={day}: mean probability {mean or 0:.4f}")
-    console.print(
-        f"Next: [bold]repurchase run --source generated --input {output}/log[/bold]", soft_wrap=True
-    )
+    options = ["--input", f"{output}/log", *([] if env == "local" else ["--env", env])]
+    options += [part for override in set_ or [] for part in ("--set", override)]
+    line = escape(shlex.join(["repurchase", "run", "--source", "generated", *options]))
+    console.print(f"Next: [bold]{line}[/bold]", soft_wrap=True)
+
+
+def _check_dates(days: list[date], shop: SyntheticShop, end: date) -> None:
+    for day in days:
+        if not shop.start < day <= end:
+            raise ConfigurationError(
+                f"--as-of {day}: the log is to cover {shop.start} .. {end - timedelta(1)}; choose "
+                f"a day from {shop.start + timedelta(1)} to {end}"
+            )
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
     left_out = quarantined(job, given).where(where or "true").count()
     if kept + left_out != total:
         raise InputError(
-            f"{given.path}: {total:,} rows came, but {kept:,} were kept and {left_out:,} "
+            f"{given}: {total:,} rows came, but {kept:,} were kept and {left_out:,} "
             "refused: did the log change while it was read? Run again"
         )
 
@@ -160,7 +160,7 @@ def check(job: Job, given: Input) -> None:
         refused = lines.where(F.size("reasons") > 0)
         total, bad = lines.count(), refused.count()
         if total == 0:
-            raise InputError(f"{given.path}: no rows after the header")
+            raise InputError(f"{given}: no rows")
         say(f"of the first {total:,} rows, {total - bad:,} would be kept and {bad:,} refused")
         if bad:
             _show_reasons(refused, "Would be refused, by reason")
@@ -184,7 +184,7 @@ def _check_share(job: Job, given: Input, total: int, refused: int, where: str | 
     if total == 0 and where is not None:
         return
     if total == 0:
-        raise InputError(f"{given.path}: no rows after the header")
+        raise InputError(f"{given}: no rows")
     if refused > most * total and where is not None:
         others = f"NOT ({where})"
         stay = quarantined(job, given).where(others).count()
@@ -194,7 +194,7 @@ def _check_share(job: Job, given: Input, total: int, refused: int, where: str | 
     if share > most or (refused == total and where is None):
         _show_reasons(quarantined(job, given).where(where or "true"), "Quarantined, by reason")
         raise InputError(
-            f"{given.path}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more "
+            f"{given}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more "
             f"than ingest.max_refused_share = {most:g} allows; "
             f"the table quarantine in {job.lake.location} holds them, {given.table.name} is as it "
             f"was. Is the source {given.source.name} the right one for this log?"

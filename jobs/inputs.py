@@ -2,8 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -14,8 +15,9 @@ from jobs.options import Job
 from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Table
 from lake.ingestion import log_files
 from lake.rules import Limits
+from lake.store import located
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def inputs(
     if customers is None and source.customers is not None and source.customers.in_log:
         customers = path
     for table, found in ((EVENTS, events), (CUSTOMERS, customers)):
-        mapping = getattr(source, table.name) if found is None else source.mapping(table.name)
+        section = getattr(source, table.name)
+        mapping = None if section is None and found is None else source.mapping(table.name)
         if mapping is not None and (found is not None or not mapping.needs_path):
             more.append(Input(source, found, table))
     log = [] if path is None and source.needs_path and more else [Input(source, path)]
@@ -127,25 +130,51 @@ def files_of(job: Job, given: Input) -> Files | None:
                 "the lines of all files, which ingest.gone_files: keep then cannot do. Bring the "
                 "files back, or give up one of the two"
             )
+        if gone:
+            _check_alike(job, given, gone)
         now, gone = {**known, **now}, set()
     touched = fresh | gone
     is_whole = (compares and bool(touched)) or set(known) <= touched
     return Files(known, now, fresh, early, gone, is_whole)
 
 
+def _check_alike(job: Job, given: Input, gone: set[str]) -> None:
+    """Raises InputError where the lines of files that are gone, and stay, are of another clock or
+    currency than the source has now.
+    """
+    there, source = job.lake.properties(given.table.name), given.source
+    for key in ("time_zone", "day_starts_at", "currency"):
+        wanted = getattr(source, key)
+        if there.get(key, wanted) != wanted:
+            raise InputError(
+                f"{given}: {key} is {wanted} in the source {source.name}, but {there[key]} in the "
+                f"lines of {len(gone):,} files that are gone, for instance {min(gone)}, which "
+                "ingest.gone_files: keep lets stay. Bring the files back, so that they are read "
+                "again, or choose another --lake"
+            )
+
+
 def _check_apart(job: Job, path: str, mapping: Mapping) -> None:
     """Raises InputError where the lake is in the folder that is read."""
-    if {"recursivefilelookup", "pathglobfilter"} & {k.lower() for k in mapping.reader.options}:
+    options = {name.lower(): str(value).lower() for name, value in mapping.reader.options.items()}
+    if "pathglobfilter" in options or options.get("recursivefilelookup") == "false":
         return
-    folder, lake = Path(path).absolute(), Path(job.lake.location)
-    if lake.is_relative_to(folder) and not _is_hidden(lake.relative_to(folder)):
+    read, lake = located(path), PurePosixPath(job.lake.location)
+    inside = [above for above in (lake, *lake.parents) if _is_read(str(above), read)]
+    if inside and not all(_is_hidden(lake.relative_to(above)) for above in inside):
         raise InputError(
             f"{path}: the lake {lake} is inside: its files would be read as lines; choose "
             "another --lake, or name the files with the reader's option pathGlobFilter"
         )
 
 
-def _is_hidden(path: Path) -> bool:
+def _is_read(folder: str, path: str) -> bool:
+    """Whether the path is of the folder, or a pattern that finds it."""
+    named = str(PurePosixPath(path))
+    return folder == named or fnmatchcase(folder, named)
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
     """Whether Spark passes over it."""
     return any(part.startswith(("_", ".")) for part in path.parts)
 
@@ -161,7 +190,7 @@ def limits_of(job: Job) -> Limits:
     """What lines must fulfil today."""
     limits = job.settings.ingest
     # Tomorrow in UTC has begun somewhere already.
-    today = datetime.now(timezone.utc).date() + timedelta(1)
+    today = datetime.now(UTC).date() + timedelta(1)
     return Limits(limits.max_amount, limits.first_day, limits.last_day or today)
 
 

@@ -1,8 +1,9 @@
 """The options that commands share, and the job that they open."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.markup import escape
 
-from conf.errors import InputError
+from conf.errors import ConfigurationError, InputError
 from conf.settings import Settings, load_settings
 from features.calendar import Clock
 from jobs.console import console, say
@@ -20,7 +21,7 @@ from lake.store import Lake
 Env = Annotated[
     str,
     typer.Option(
-        help="Environment: local, demo, databricks, connect, a YAML file, or several: "
+        help="Environment: local, demo, base, databricks, connect, a YAML file, or several: "
         "local,FILE lays the file over local."
     ),
 ]
@@ -33,7 +34,12 @@ LakeDir = Annotated[
     typer.Option("--lake", metavar="DIR", help="Folder of the tables.  [default: lakehouse]"),
 ]
 SourceFile = Annotated[
-    str, typer.Option("--source", metavar="FILE", help="How the log maps onto the contract.")
+    str,
+    typer.Option(
+        "--source",
+        metavar="FILE",
+        help="How the log maps onto the contract: a YAML file, or the name of a shipped one.",
+    ),
 ]
 InputPath = Annotated[
     str | None, typer.Option("--input", metavar="PATH", help="The log: file, folder or table.")
@@ -46,11 +52,22 @@ CustomersPath = Annotated[
     str | None,
     typer.Option("--customers", metavar="PATH", help="The customers, which the source maps too."),
 ]
+
+
+def _day_or_moment(text: str) -> date:
+    """A day, or a datetime where a time is said with it: that of midnight is no day alone."""
+    with suppress(ValueError):
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    with suppress(ValueError):
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M")
+    raise typer.BadParameter(f"{text!r} is no day, such as 2024-03-01, and no 2024-03-01T14:00")
+
+
 AsOf = Annotated[
-    datetime | None,
+    date | None,
     typer.Option(
         "--as-of",
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+        parser=_day_or_moment,
         metavar="DATE",
         help="Today is this day: nothing from it on is used.  [default: the day after the log]",
     ),
@@ -85,12 +102,12 @@ def show_next(
     job: Job,
     env: str,
     overrides: list[str] | None,
-    as_of: datetime | None = None,
+    as_of: date | None = None,
 ) -> None:
     """Say which command comes next, with the options that this one was given."""
     options = [] if job.settings.lake.catalog_schema else ["--lake", job.lake.location]
     if as_of is not None:
-        options += ["--as-of", f"{as_of:%Y-%m-%d}" if as_of.time() == time() else f"{as_of:%FT%R}"]
+        options += ["--as-of", f"{as_of:%FT%R}" if isinstance(as_of, datetime) else str(as_of)]
     if env != "local":
         options += ["--env", env]
     for override in overrides or []:
@@ -100,8 +117,16 @@ def show_next(
 
 
 def open_job(env: str, overrides: list[str] | None, lake_dir: str | None) -> Job:
-    """The session, the tables and the settings that the options name."""
+    """The session, the tables and the settings that the options name.
+
+    Raises ConfigurationError for a folder where the settings have a catalog's schema.
+    """
     settings = load_settings(env, overrides or [])
+    if lake_dir and settings.lake.catalog_schema:
+        raise ConfigurationError(
+            f"--lake {lake_dir}: lake.catalog_schema is {settings.lake.catalog_schema}, where the "
+            "tables then are; leave --lake out, or --set lake.catalog_schema=null"
+        )
     spark = spark_session(settings.spark)
     lake = Lake(spark, lake_dir or settings.lake.path, settings.lake.catalog_schema)
     return Job(spark, lake, settings)
@@ -113,8 +138,9 @@ def clock(job: Job, table: str = "transactions") -> Clock:
     return Clock(known.get("time_zone", "UTC"), known.get("day_starts_at", "00:00"))
 
 
-def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
-    """The span of the ingested log with `as_of`, by default the day after its last day.
+def log_span(job: Job, as_of: date | None) -> LogSpan:
+    """The span of the ingested log with `as_of`, by default the day after its last day; a datetime
+    is the day that begins at that time.
 
     Raises InputError when `as_of` lies outside the log, or has a time at which no day begins.
     """
@@ -143,8 +169,8 @@ def log_span(job: Job, as_of: datetime | date | None) -> LogSpan:
     return LogSpan(first, last_known, day)
 
 
-def _check_time(as_of: datetime | date | None, days: Clock) -> None:
-    if isinstance(as_of, datetime) and f"{as_of:%H:%M}" not in ("00:00", days.day_starts_at):
+def _check_time(as_of: date | None, days: Clock) -> None:
+    if isinstance(as_of, datetime) and f"{as_of:%H:%M}" != days.day_starts_at:
         raise InputError(
             f"--as-of {as_of:%Y-%m-%dT%H:%M}: the days of this log begin at {days.day_starts_at}; "
             "say that time or none, or change day_starts_at in the source file and ingest again"

@@ -1,6 +1,6 @@
 """`repurchase rollback`: the champion before, again."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -27,7 +27,7 @@ def main(
     """Withdraw the last champion, or every one after a version; what was scored stays."""
     job = open_job(env, set_, lake)
     with step("Roll back"):
-        when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         reason = f"rolled back at {when}"
         withdrawn, now = roll_back(job.lake, job.settings.snapshots.horizon, to, reason)
         track_rollback(job, now)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from datetime import date, datetime
+from datetime import date
 from importlib.util import find_spec
 
 import typer
@@ -35,7 +35,7 @@ def run(
     job: Job,
     source: Source,
     path: str | None,
-    as_of: datetime | date | None = None,
+    as_of: date | None = None,
     *,
     events: str | None = None,
     customers: str | None = None,
@@ -75,7 +75,7 @@ def main(
     loaded = load_source(source)
     job = open_job(env, set_, lake)
     run(job, loaded, input_, as_of, events=events, customers=customers)
-    where = job.lake.location
+    where = escape(job.lake.location)
     console.print(
         f"Tables in [bold]{where}[/bold]: transactions, quarantine, customer_days, features,"
     )

@@ -4,7 +4,6 @@ import ipaddress
 import logging
 import os
 import socket
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -14,7 +13,7 @@ from conf.errors import ConfigurationError, InputError
 from conf.settings import Horizon
 from jobs.console import console, handled
 from jobs.options import LakeDir
-from lake.store import is_folder
+from lake.store import located
 
 LOCAL = "127.0.0.1"
 
@@ -55,8 +54,7 @@ def main(
         from serving.tables import Tables  # noqa: PLC0415
     except ImportError as problem:
         raise InputError(f"{problem}; pip install 'repurchase[serve]'") from None
-    place = lake or "lakehouse"
-    tables = Tables(str(Path(place).resolve()) if is_folder(place) else place)
+    tables = Tables(located(lake or "lakehouse"))
     if not tables.exists("models"):
         raise InputError(f"no table models in {tables.location}: `repurchase run` makes it")
     keys = keys_of(os.environ.get(VARIABLE, ""))

@@ -19,6 +19,7 @@ from conf.settings import SparkSettings
 _EXTENSIONS = "spark.sql.extensions"
 _CATALOG = "spark.sql.catalog.spark_catalog"
 _DRIVER_OPTIONS = "spark.driver.extraJavaOptions"
+_PACKAGES = "spark.jars.packages"
 _DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 # Of a session, whoever made it; what the settings say of them wins.
@@ -103,9 +104,14 @@ def _own(config: dict[str, str], master: str) -> dict[str, str]:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     own = dict(config)
     if not list(Path(pyspark.__file__).parent.glob("jars/*delta-spark*.jar")):
-        own.setdefault("spark.jars.packages", _DELTA_PACKAGE)
+        packages = [name for name in own.get(_PACKAGES, "").split(",") if name]
+        if not any("delta-spark" in name for name in packages):
+            own[_PACKAGES] = ",".join([*packages, _DELTA_PACKAGE])
     quiet = resources.files("conf") / "log4j2.properties"
     if isinstance(quiet, Path):
         options = own.get(_DRIVER_OPTIONS, "")
-        own[_DRIVER_OPTIONS] = f"-Dlog4j2.configurationFile={quiet.resolve().as_uri()} {options}"
+        # Drivers of databases give times without a zone by way of the machine's: no hour is left
+        # out in UTC.
+        given = f"-Duser.timezone=UTC -Dlog4j2.configurationFile={quiet.resolve().as_uri()}"
+        own[_DRIVER_OPTIONS] = f"{given} {options}"
     return own

@@ -123,7 +123,7 @@ def train(job: Job, span: LogSpan) -> Trained:
         split=split,
         heard=chosen.some,
         horizon=wanted.horizon,
-        settings=job.settings.model_dump_json(),
+        settings=job.settings.without_secrets().model_dump_json(),
         data_versions=read,
         folder=_folder(job),
         decision=decision,

@@ -29,20 +29,25 @@ def register(job: Job) -> list[View]:
     """
     every = views()
     _check(job, tables_of(every))
-    for view in every.values():
-        if job.settings.lake.catalog_schema:
-            job.spark.sql(view.statement(job.lake.name, job.lake.name(view.name)))
-        else:
-            named = pasteable(every, job.lake.name)
-            job.spark.sql(view.statement(named, view.name, "TEMPORARY VIEW"))
+    kind = "VIEW" if job.settings.lake.catalog_schema else "TEMPORARY VIEW"
+    for statement in _statements(job, kind):
+        job.spark.sql(statement)
     return list(every.values())
 
 
 def script(job: Job) -> str:
-    """The statements that create the views over the tables' paths, for any Spark SQL client."""
-    every = views()
-    named = pasteable(every, job.lake.name)
-    return "\n\n".join(f"{view.statement(named, view.name)};" for view in every.values()) + "\n"
+    """The statements that create the views, for any Spark SQL client: in the catalog's schema, or
+    over the paths of the tables of a lake in a folder.
+    """
+    return "\n\n".join(f"{statement};" for statement in _statements(job, "VIEW")) + "\n"
+
+
+def _statements(job: Job, kind: str) -> list[str]:
+    every, name = views(), job.lake.name
+    if job.settings.lake.catalog_schema:
+        return [view.statement(name, name(view.name), kind) for view in every.values()]
+    named = pasteable(every, name)
+    return [view.statement(named, view.name, kind) for view in every.values()]
 
 
 def _check(job: Job, tables: tuple[str, ...]) -> None:
@@ -73,7 +78,7 @@ def show_views(job: Job, made: list[View]) -> None:
 def main(
     output: Annotated[
         Path | None,
-        typer.Option(help="A file for the statements of a lake in a folder.  [default: shown]"),
+        typer.Option(help="A file for the statements.  [default: those of a folder are shown]"),
     ] = None,
     lake: LakeDir = None,
     env: Env = "local",
@@ -87,12 +92,12 @@ def main(
     with step(f"Views of {job.lake.location}"):
         made = register(job)
     show_views(job, made)
+    if output is not None:
+        output.write_text(script(job), encoding="utf-8")
     if job.settings.lake.catalog_schema:
         return
     if output is None:
         console.print(script(job), markup=False, soft_wrap=True)
-    else:
-        output.write_text(script(job), encoding="utf-8")
     say(
         "a folder keeps no views: paste the statements above into Spark SQL, or set "
         "lake.catalog_schema where the tables are in a catalog"

@@ -21,13 +21,21 @@ CORRUPT = "_corrupt_record"
 _TEXT = ("csv", "json")
 # Text stays text (ids keep their zeros, and their digits beyond 2^63); RFC 4180 quoting;
 # files whose header differs from the first one's are an error instead of shifted columns.
-# Spark would pass over folders in a folder without a word.
+# Spark would pass over folders in a folder without a word. A database's time without a zone is
+# that of a clock, of which Spark would make a moment by the zone of the machine.
 _DEFAULTS: dict[str, dict[str, str]] = {
     "csv": {"escape": '"', "enforceSchema": "false"},
     "json": {"primitivesAsString": "true"},
+    "jdbc": {"preferTimestampNTZ": "true"},
 }
 _CHOOSE_FILES = ("recursivefilelookup", "pathglobfilter", "modifiedbefore", "modifiedafter")
 _ALWAYS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT, "columnPruning": "false"}
+# Of a row that was no text: whole, to the microsecond.
+_ROW_AS_JSON = {
+    "ignoreNullFields": "false",
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
 # What Spark would also take for a timestamp: a year alone, and a time alone, as one of today.
 _STARTS_WITH_DAY = r"^\s*\d{4}-\d{1,2}-\d{1,2}"
 _A_DAY = rf"{_STARTS_WITH_DAY}\s*$"
@@ -252,7 +260,7 @@ def _called(source: Source, table: Table, key: str) -> str:
 
 def _as_it_came(present: list[str]) -> list[Column]:
     names = [name.replace("`", "``") for name in present if name not in (CORRUPT, "_file")]
-    as_json = F.to_json(F.struct(*[F.col(f"`{n}`") for n in names]), {"ignoreNullFields": "false"})
+    as_json = F.to_json(F.struct(*[F.col(f"`{n}`") for n in names]), _ROW_AS_JSON)
     corrupt = F.col(CORRUPT) if CORRUPT in present else F.lit(None).cast("string")
     return [
         (F.col("_file") if "_file" in present else F.lit(None).cast("string")).alias("_file"),

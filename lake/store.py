@@ -130,7 +130,7 @@ class Lake:
     def __init__(self, spark: SparkSession, path: str, catalog_schema: str | None = None) -> None:
         self.spark = spark
         self._schema = catalog_schema
-        self._path = os.path.abspath(path) if is_folder(path) else path
+        self._path = located(path)
         if catalog_schema is not None and not re.fullmatch(r"\w+(\.\w+)?", catalog_schema):
             raise ConfigurationError(
                 f"lake.catalog_schema: {catalog_schema!r} is not schema or catalog.schema"
@@ -648,7 +648,16 @@ def _facts(metadata: str | None, properties: str | None) -> dict[str, str] | Non
 
 def is_folder(path: str) -> bool:
     """Whether Python sees the path too, and not only Spark."""
-    return "://" not in path and not path.startswith("dbfs:")
+    return not re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*:", path)
+
+
+def located(path: str) -> str:
+    """The path as everything that reads it calls it: a folder's whole one, whether it was told as
+    `~/lake`, `file:/data/lake` or from where one is.
+    """
+    if not is_folder(path):
+        return path
+    return os.path.abspath(os.path.expanduser(re.sub(r"^file:/*(?=/|$)", "", path)))
 
 
 def _differing(

@@ -94,11 +94,17 @@ def as_of() -> pd.Timestamp:
 
 def currency() -> str:
     """Of all money in the tables; empty where none was named."""
-    return (
-        ""
-        if not exists("transactions")
-        else tables().properties("transactions").get("currency", "")
-    )
+    return _of_log("currency", "")
+
+
+def time_zone() -> str:
+    """The shop's, in which its days and hours are."""
+    return _of_log("time_zone", "UTC")
+
+
+def _of_log(name: str, otherwise: str) -> str:
+    known = tables().properties("transactions") if exists("transactions") else {}
+    return known.get(name, otherwise)
 
 
 @st.cache_data(ttl=_SECONDS, show_spinner=False)

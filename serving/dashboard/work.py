@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,7 +41,7 @@ def start(lake: str, title: str, commands: Sequence[Sequence[str]]) -> None:
     folder.mkdir(exist_ok=True)
     if _running(folder):
         raise InputError("another command is still running on these tables; wait until it ends")
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     told = {"title": title, "started": started, "commands": [list(one) for one in commands]}
     (folder / "output.log").write_text("", encoding="utf-8")
     (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")

@@ -208,6 +208,21 @@ def test_the_settings_of_a_run_can_be_its_environment_again(tmp_path: Path) -> N
     assert load_settings(str(tmp_path / "again.yml")) == of_run
 
 
+def test_what_is_kept_of_a_run_has_no_secret() -> None:
+    secrets = {
+        "spark.hadoop.fs.s3a.secret.key": "hidden",
+        "spark.hadoop.fs.azure.account.key.shop": "hidden",
+        "spark.hadoop.fs.s3a.access.key": "hidden",
+        "spark.jdbc.password": "hidden",
+    }
+    given = [f"spark.config.{name}={value}" for name, value in secrets.items()]
+    of_run = load_settings("demo", given)
+    assert set(secrets) <= set(of_run.spark.config)
+    kept = of_run.without_secrets()
+    assert "hidden" not in kept.model_dump_json()
+    assert kept == load_settings("demo")
+
+
 def test_settings_of_another_release_are_named() -> None:
     of_run = load_settings("demo").model_dump(mode="json")
     of_run["training"]["forests"] = 3

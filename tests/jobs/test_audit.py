@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.settings import load_settings
-from jobs.audit import SCORE, TAUGHT, _differing, _known, _taught, audit, show_audited
+from jobs.audit import SCORE, TAUGHT, _champion, _differing, _known, _taught, audit, show_audited
 from jobs.build_features import dates_to_train, features_at_anew, labels_at
 from jobs.console import console
 from jobs.options import Job, LogSpan, log_span
@@ -49,6 +49,12 @@ def test_what_is_made_of_later_days_too_is_found(job):
     for dates, known in (([day - timedelta(30)], set()), ([day - timedelta(15)], {TAUGHT})):
         taught = [_taught(job, _known(job, d), dates) for d in (None, day)]
         assert set(_differing(*taught)) == known
+
+
+def test_a_champion_of_other_features_is_told(job, tiny_env, capsys):
+    fewer = Job(job.spark, job.lake, load_settings(str(tiny_env), ["features.windows=[30]"]))
+    assert _champion(fewer, log_span(job, None)) is None
+    assert "is no feature of this configuration: no score is compared" in capsys.readouterr().out
 
 
 def test_a_feature_that_knows_the_label_is_implausible(spark, job, tmp_path, monkeypatch):

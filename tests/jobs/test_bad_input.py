@@ -83,7 +83,7 @@ def refused(result: Result, *says: str) -> None:
     ("log", "says"),
     [
         ("", "empty, there is not even a header"),
-        (f"{HEADER}\n", "no rows after the header"),
+        (f"{HEADER}\n", "log.csv: no rows"),
         ("id,at,price\n1,2024-01-01,2\n", "the log has the columns id, at, price"),
         (f"{HEADER}\n1,soon,2\n2,later,3\n", "2 of 2 rows (100%) break the contract"),
         (f"{HEADER}\n1,2024-01-01,2\n,2024-01-01,3\n,2024-01-01,3\n", "2 of 3 rows (67%)"),
@@ -102,11 +102,21 @@ def test_a_lake_inside_the_folder_that_is_read(command: Command, tmp_path: Path)
     folder.mkdir()
     (folder / "1.csv").write_text(f"{HEADER}\na,2023-01-01,1\n")
     inside, hidden = folder / "lake", folder / ".lake"
-    told = command("ingest", folder, "--lake", str(inside))
-    refused(told, "is inside: its files would be read as lines")
-    assert not (inside / "transactions").exists()
+    away = folder / "in" / ".."
+    for path in (folder, f"file://{folder}", f"{folder}/*", away):
+        told = command("ingest", Path(path), "--lake", str(inside))
+        refused(told, "is inside: its files would be read as lines")
+        assert not (inside / "transactions").exists()
     assert command("ingest", folder, "--lake", str(hidden)).exit_code == 0
     assert (hidden / "transactions").exists()
+
+
+@pytest.mark.parametrize("day", ["2030-01-01", "2023-01-01"])
+def test_a_day_of_which_a_generated_log_tells_nothing(tmp_path: Path, day: str) -> None:
+    output = tmp_path / "generated"
+    told = CliRunner().invoke(app, ["generate", "--output", str(output), "--as-of", day])
+    refused(told, f"--as-of {day}: the log is to cover 2023-01-01 .. 2024-12-30")
+    assert not output.exists()
 
 
 def test_a_missing_source(command: Command) -> None:

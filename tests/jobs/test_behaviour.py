@@ -124,6 +124,8 @@ def test_what_is_mapped_and_can_be_found_is_ingested() -> None:
     assert tables(source, None) == [("transactions", None)]  # which then says that it needs a path
     jdbc = source_with("format: jdbc")
     assert tables(jdbc, "log") == [("transactions", "log"), ("events", None)]
+    whole = validated(Source, [("shop.yml", IN_LOG.replace("format: csv", "format: jdbc"))])
+    assert tables(whole, None) == [("transactions", None), ("customers", None)]
 
 
 IN_LOG = """

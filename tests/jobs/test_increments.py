@@ -141,6 +141,12 @@ def test_files_that_were_archived_may_stay(job, files, tmp_path) -> None:
     write(log, "2.csv", [line(1, 1, 500)])
     up_to_date(keeping, files(), log)
     assert keeping.lake.read("transactions").count() == 2
+    # What is kept cannot be cut at another hour, and the table has but one clock.
+    other = files().model_copy(update={"day_starts_at": "14:00"})
+    with pytest.raises(InputError, match=r"day_starts_at is 14:00 .* 00:00 .* 1 files .*1\.csv"):
+        ingest(keeping, other, str(log))
+    assert keeping.lake.properties("transactions")["day_starts_at"] == "00:00"
+    assert keeping.lake.read("transactions").count() == 2
 
 
 def test_files_that_are_gone_cannot_be_compared_line_by_line(job, files, tmp_path) -> None:

@@ -4,9 +4,12 @@ import datetime as dt
 import shlex
 
 import pytest
+import typer
 
+from conf.errors import ConfigurationError, InputError
 from conf.settings import load_settings
-from jobs.options import Job, show_next
+from features.calendar import Clock
+from jobs.options import Job, _check_time, _day_or_moment, open_job, show_next
 from lake.store import Lake
 
 
@@ -18,13 +21,14 @@ from lake.store import Lake
         (
             "my env.yml",
             ["training.folds=2", "tracking.enabled=false"],
-            dt.datetime(2024, 3, 1),
+            dt.date(2024, 3, 1),
             [
                 *("--as-of", "2024-03-01", "--env", "my env.yml"),
                 *("--set", "training.folds=2", "--set", "tracking.enabled=false"),
             ],
         ),
         ("local", None, dt.datetime(2024, 3, 1, 14), ["--as-of", "2024-03-01T14:00"]),
+        ("local", None, dt.datetime(2024, 3, 1), ["--as-of", "2024-03-01T00:00"]),
     ],
 )
 def test_the_next_command_has_the_options_of_this_one(
@@ -44,3 +48,21 @@ def test_tables_of_a_catalog_are_named_by_the_settings(capsys):
     assert shlex.split(capsys.readouterr().out.removeprefix("Next: ")) == [
         *("repurchase", "train", "--set", "lake.catalog_schema=shop")
     ]
+
+
+def test_a_folder_beside_a_catalog_is_refused():
+    with pytest.raises(ConfigurationError, match=r"--lake trial: lake\.catalog_schema is shop"):
+        open_job("local", ["lake.catalog_schema=shop"], "trial")
+
+
+def test_midnight_is_a_time_and_a_day_is_none():
+    assert _day_or_moment("2024-03-01") == dt.date(2024, 3, 1)
+    assert type(_day_or_moment("2024-03-01")) is dt.date
+    midnight = _day_or_moment("2024-03-01T00:00")
+    assert midnight == dt.datetime(2024, 3, 1)
+    _check_time(dt.date(2024, 3, 1), Clock(day_starts_at="14:00"))
+    _check_time(midnight, Clock())
+    with pytest.raises(InputError, match=r"T00:00: the days of this log begin at 14:00"):
+        _check_time(midnight, Clock(day_starts_at="14:00"))
+    with pytest.raises(typer.BadParameter, match="'soon' is no day"):
+        _day_or_moment("soon")

@@ -222,6 +222,36 @@ def test_whatever_spark_reads_is_a_log(spark: SparkSession, tmp_path: Path, form
     assert (row.ordered_on, row.quantity) == (dt.date(2024, 1, 1), 2)
 
 
+@pytest.mark.slow
+def test_a_time_of_a_database_is_the_clock_of_the_shop(spark: SparkSession, tmp_path: Path) -> None:
+    late = dt.datetime(2024, 7, 1, 23, 30)
+    rows = spark.createDataFrame(
+        [("a", late, 5, "o1", 2, 0)],
+        "id string, at timestamp_ntz, money int, `order` string, n int, less int",
+    )
+    url = f"jdbc:derby:memory:{tmp_path.name};create=true"
+    rows.write.jdbc(url, "log_lines", mode="overwrite")
+    options = f"format: jdbc, options: {{url: '{url}', dbtable: log_lines}}"
+    source = CSV.replace("format: csv, options: {header: true}", options)
+    for zone in ("Europe/London", "America/New_York"):
+        of_zone = source.replace("time_zone: UTC", f"time_zone: {zone}")
+        (row,) = mapped_rows(spark, of_zone, None).kept
+        assert row.ordered_on == late.date(), zone
+
+
+@pytest.mark.slow
+def test_lines_a_microsecond_apart_are_no_duplicates(spark: SparkSession, tmp_path: Path) -> None:
+    at = dt.datetime(2024, 1, 1, 9, 0, 0, 100)
+    times = [at, at, at + dt.timedelta(microseconds=1)]
+    columns = "id string, at timestamp, money int, `order` string, n int, less int"
+    rows = spark.createDataFrame([("a", when, 5, "o", 1, 0) for when in times], columns)
+    rows.write.parquet(str(tmp_path / "log"))
+    parquet = CSV.replace("format: csv, options: {header: true}", "format: parquet")
+    source = f"{parquet}exact_duplicates: refuse\n"
+    found = mapped_rows(spark, source, str(tmp_path / "log"))
+    assert (len(found.kept), len(found.refused)) == (2, 1)
+
+
 def test_ids_of_json_survive(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text(
         '{"id": 18446744073709551617, "at": "2024-01-01", "money": 5.10, "order": 1}\n'

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError, InputError
 from lake.contracts import CHANGE_FEED, Column, Table
-from lake.store import Lake, dated, quoted
+from lake.store import Lake, dated, is_folder, located, quoted
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ FINDINGS = Table(
         Column("found_at", "timestamp", "When"),
     ),
 )
-NOON = dt.datetime(2024, 1, 1, 12, tzinfo=dt.timezone.utc)
+NOON = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
 FOUND = [
     ("a", MONDAY, 1, [MONDAY], {"log": 2**40}, NOON),
     ("b", MONDAY, None, None, None, None),
@@ -329,6 +329,17 @@ def test_a_missing_table_names_the_command_that_builds_it(lake: Lake) -> None:
 def test_a_schema_that_is_no_name_is_refused(spark: SparkSession, schema: str) -> None:
     with pytest.raises(ConfigurationError, match=r"lake\.catalog_schema"):
         Lake(spark, "lakehouse", schema)
+
+
+def test_a_folder_is_the_same_however_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.chdir("/tmp")
+    for path in ("/home/ann/lake", "~/lake", "file:/home/ann/lake", "file:///home/ann/lake"):
+        assert located(path) == "/home/ann/lake"
+    assert located("lake") == located("x/../lake") == "/tmp/lake"
+    for path in ("s3a://shop/lake", "dbfs:/lake", "hdfs:/lake"):
+        assert located(path) == path
+        assert not is_folder(path)
 
 
 def test_a_folder_may_have_blanks_quotes_and_letters_of_any_alphabet(

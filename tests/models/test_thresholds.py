@@ -104,7 +104,8 @@ def test_nobody_ordered(histogram):
     assert threshold(histogram.assign(positives=0.0), None, CUSTOMERS) == 0.5
 
 
-@pytest.mark.parametrize("policy", [{}, {"recall": 0.5, "top": 5}])
-def test_a_policy_is_one(policy):
+def test_a_policy_is_one():
     with pytest.raises(ValidationError, match="give one of f_beta, recall, precision"):
-        ThresholdPolicy(**policy)
+        ThresholdPolicy()
+    with pytest.raises(ValidationError, match=r"recall and top are given: .* recall: null"):
+        ThresholdPolicy(recall=0.5, top=5)

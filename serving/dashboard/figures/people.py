@@ -48,15 +48,20 @@ def past_scores(query: Query, horizon: Horizon, customer: str) -> pd.DataFrame:
     )
 
 
-def orders(query: Query, customer: str) -> pd.DataFrame:
-    """The customer's orders, returns and cancellations, the last first: time, lines, money."""
-    return query(
+def orders(query: Query, customer: str, time_zone: str) -> pd.DataFrame:
+    """The customer's orders, returns and cancellations, the last first: time by the clock of the
+    time zone, lines, money.
+    """
+    rows = query(
         "SELECT order_id, kind, min(ordered_at) AS ordered_at, count(*) AS lines, "
         "sum(amount)::DOUBLE AS amount, string_agg(DISTINCT category, ', ' ORDER BY category) "
         "AS categories FROM transactions WHERE customer_id = $customer "
         f"GROUP BY order_id, kind ORDER BY ordered_at DESC LIMIT {MOST_ORDERS}",
         {"customer": customer},
     )
+    moments = pd.to_datetime(rows["ordered_at"], utc=True)
+    # Without a zone: what has one, a browser shows in its own.
+    return rows.assign(ordered_at=moments.dt.tz_convert(time_zone).dt.tz_localize(None))
 
 
 def lifetime_value(query: Query, horizon: Horizon, customer: str) -> dict[str, Any] | None:

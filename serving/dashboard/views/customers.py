@@ -104,7 +104,7 @@ def _history(customer: str, as_of: pd.Timestamp) -> None:
     if not reading.exists("transactions"):
         looks.missing("transactions", "repurchase ingest", "The orders come")
         return
-    rows = people.orders(reading.query, customer)
+    rows = people.orders(reading.query, customer, reading.time_zone())
     if rows.empty:
         st.info("No order of this customer is in the table `transactions`.")
         return

@@ -1,6 +1,6 @@
 """Operations: what has run, how fresh the tables are, how fast the API is, and two buttons."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -131,7 +131,7 @@ def _progress() -> None:
         return
     since = f"since {done.started:%Y-%m-%d %H:%M:%S} UTC"
     if done.running:
-        seconds = (datetime.now(timezone.utc) - done.started).total_seconds()
+        seconds = (datetime.now(UTC) - done.started).total_seconds()
         st.info(f"{done.title} is running {since}, for {seconds:.0f} s", icon=":material/sync:")
     elif done.code == 0:
         st.success(

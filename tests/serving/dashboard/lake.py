@@ -15,7 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 from conf.settings import load_settings
 
 AS_OF, BEFORE, HELD_OUT = dt.date(2024, 6, 1), dt.date(2024, 5, 1), dt.date(2024, 5, 1)
-SCORED = dt.datetime(2024, 6, 1, 6, 30, tzinfo=dt.timezone.utc)
+SCORED = dt.datetime(2024, 6, 1, 6, 30, tzinfo=dt.UTC)
 CUSTOMERS = range(1, 41)
 VERSION, CHALLENGER = "2024-06-01-aaaa1111", "2024-06-02-bbbb2222"
 BEFORE_IT = "2024-05-01-cccc3333"
@@ -130,8 +130,7 @@ def _transactions() -> list[dict[str, Any]]:
         {
             "customer_id": f"C{n:02d}",
             "order_id": f"O{n:02d}-{day}",
-            "ordered_at": dt.datetime.combine(AS_OF, dt.time(12), dt.timezone.utc)
-            - dt.timedelta(day),
+            "ordered_at": dt.datetime.combine(AS_OF, dt.time(12), dt.UTC) - dt.timedelta(day),
             "ordered_on": AS_OF - dt.timedelta(day),
             "kind": "purchase",
             "amount": 19.9,

@@ -1,5 +1,7 @@
 """A customer is found by any part of their id, and shown with everything known of them."""
 
+from datetime import datetime, time, timedelta
+
 import pytest
 
 from conf.settings import Horizon
@@ -34,9 +36,13 @@ def test_a_score_has_its_reasons(query):
 
 
 def test_orders_are_summed_by_order_the_last_first(query):
-    rows = people.orders(query, "C07")
+    rows = people.orders(query, "C07", "America/New_York")
     assert rows["order_id"].tolist() == ["O07-21", "O07-51"]
     assert rows["amount"].tolist() == pytest.approx([19.9, 19.9])
+    # Noon of Greenwich by the clock of the shop, and no zone that a browser would turn to its own.
+    assert rows["ordered_at"].tolist() == [
+        datetime.combine(AS_OF - timedelta(days), time(8)) for days in (21, 51)
+    ]
     assert rows["categories"].tolist() == ["tea", "tea"]
 
 
