@@ -7,7 +7,7 @@
 -- place: 1 for the customer of the list with the highest expected value
 -- control: Not to be contacted: a tenth, by a hash, that the campaign is measured against
 -- probability: Calibrated probability of at least one order in the label window, 0 to 1
--- expected_value: Probability times the money expected of a day with an order
+-- expected_value: Money expected to be spent in the label window; null where nothing was spent
 -- band: high, medium or low, by decile
 -- recency_days: Days since the last order
 -- why: The reason that moved the probability most, in words

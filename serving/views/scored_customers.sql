@@ -12,7 +12,7 @@
 -- orders_lifetime: Orders so far
 -- revenue_lifetime: Money spent so far
 -- expected_order_value: Money expected to be spent on a day with an order
--- expected_value: Probability times expected_order_value; null where nothing was spent
+-- expected_value: Money expected to be spent in the label window; null where nothing was spent
 -- model_version: The champion that scored, see the table models
 WITH looked_at AS (
   SELECT customer_id, as_of, recency_days, orders_lifetime, revenue_lifetime
@@ -44,7 +44,7 @@ SELECT
   segmented.orders_lifetime,
   segmented.revenue_lifetime,
   worth.expected_order_value,
-  scored.probability * worth.expected_order_value AS expected_value,
+  worth.expected_value,
   scored.model_version
 FROM {current_scores} AS scored
 LEFT JOIN segmented

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.score import CURRENT_KEYS, SCORE_KEYS
-from lake.contracts import CURRENT_SCORES, SCORES
+from lake.contracts import CURRENT_SCORES, LIFETIME_VALUE, SCORES
 from lake.store import Lake
 from tests.jobs.commands import ROOT
 
@@ -23,12 +23,14 @@ def blocks(language: str) -> list[str]:
 
 
 def lake_with_history(spark: SparkSession, undisturbed: Path, folder: Path) -> Lake:
-    """A copy of a lake in which the last matured day has scores too, and some customers have
-    come into another band since.
+    """A copy of a lake in which the last matured day has scores and values too, and some customers
+    have come into another band since.
     """
     shutil.copytree(undisturbed, folder)
     lake = Lake(spark, str(folder))
     day = lake.read("labels").agg(F.max("as_of")).collect()[0][0]
+    worth = lake.read("lifetime_value").localCheckpoint().withColumn("as_of", F.lit(day))
+    lake.replace(LIFETIME_VALUE, worth, f"as_of = DATE'{day}'")
     now = lake.read("scores").localCheckpoint()
     lake.amend(SCORES, now.withColumn("as_of", F.lit(day)), SCORE_KEYS, f"as_of = DATE'{day}'")
     other = F.when(F.col("band") == "low", "high").otherwise("low")

@@ -22,7 +22,7 @@ def test_views_are_written_served_and_asked_as_the_page_says(
     spark: SparkSession, undisturbed: Path, start: Starter, tmp_path: Path
 ) -> None:
     lake = lake_with_history(spark, undisturbed, tmp_path / "lakehouse")
-    write, serve, ask = blocks("bash")
+    shell, write, serve, ask = blocks("bash")
     port = str(free_port())
 
     (tmp_path / ".venv").symlink_to(BIN.parent)
@@ -30,6 +30,9 @@ def test_views_are_written_served_and_asked_as_the_page_says(
     def run(block: str) -> Process:
         return start("bash", "-ec", block.replace("10000", port), cwd=tmp_path)
 
+    counted = run(shell)
+    assert counted.ends() == 0, counted.said()
+    assert counted.stdout.read_text().split() == [str(lake.read("current_scores").count())]
     written = run(write)
     assert written.ends() == 0, written.said()
     run(serve).until(f"Starting ThriftBinaryCLIService on port {port}")

@@ -40,8 +40,8 @@ SCORED = [
 FOLLOWED = [("a", JUNE, True), ("b", JUNE, False), ("c", JUNE, True), ("x", JUNE, True)]
 #          customer, recency, orders, revenue
 LOOKED_AT = [("a", 1, 9, 900.0), ("b", 50, 2, 40.0), ("c", 20, 5, 80.0), ("d", None, None, None)]
-#        customer, value of an order
-WORTH = [("a", 100.0), ("b", 20.0), ("c", None)]
+#        customer, value of an order, of all orders in the label window
+WORTH = [("a", 100.0, 130.0), ("b", 20.0, 7.0), ("c", None, None)]
 REASON = [("recency_days", 1.0, 0.2, "ordered lately"), ("orders_30d", 2.0, 0.1, "orders often")]
 
 
@@ -55,6 +55,7 @@ def fill(lake: Lake) -> None:
     """The tables that the views read."""
     key = {"horizon_days": 30, "model_version": "m1", "reasons": REASON}
     names = ("customer_id", "as_of", "probability", "decile", "band")
+    worth = ("customer_id", "expected_order_value", "expected_value")
     scored = [{**key, **dict(zip(names, row, strict=True))} for row in SCORED]
     write(lake, SCORES, scored)
     write(lake, CURRENT_SCORES, [row for row in scored if row["as_of"] == JULY])
@@ -78,8 +79,9 @@ def fill(lake: Lake) -> None:
         lake,
         LIFETIME_VALUE,
         [
-            {"customer_id": c, "as_of": JULY, "horizon_days": 30, "expected_order_value": v}
-            for c, v in WORTH
+            {**dict(zip(worth, row, strict=True)), "as_of": day, "horizon_days": 30}
+            for row in WORTH
+            for day in (JUNE, JULY)
         ],
     )
 
@@ -110,6 +112,16 @@ def by_path(catalogued: Job, folder: Path) -> Job:
 
 def rows(job: Job, query: str) -> list[tuple[object, ...]]:
     return [tuple(row) for row in job.spark.sql(query).collect()]
+
+
+def test_the_script_of_a_catalog_makes_the_same_views(catalogued: Job) -> None:
+    made = views()
+    for name in made:
+        catalogued.spark.sql(f"DROP VIEW {SCHEMA}.{name}")
+    for statement in script(catalogued).removesuffix(";\n").split(";\n\n"):
+        catalogued.spark.sql(statement)
+    there = rows(catalogued, f"SHOW VIEWS IN {SCHEMA}")
+    assert {row[1] for row in there if not row[2]} == set(made)
 
 
 def test_history_tells_what_changed_since_the_score_before(catalogued: Job) -> None:
@@ -149,8 +161,8 @@ def test_a_current_score_has_its_segment_value_and_first_reason(catalogued: Job)
     cuts = Cuts(*[np.quantile(values, FIFTHS) for values in known])
     named = dict(zip("abc", segments(*known, cuts), strict=True))
     assert found == [
-        ("a", JULY, named["a"], "ordered lately", 100.0, pytest.approx(80.0)),
-        ("b", JULY, named["b"], "ordered lately", 20.0, pytest.approx(6.0)),
+        ("a", JULY, named["a"], "ordered lately", 100.0, 130.0),
+        ("b", JULY, named["b"], "ordered lately", 20.0, 7.0),
         ("c", JULY, named["c"], "ordered lately", None, None),
         ("d", JULY, None, "ordered lately", None, None),
     ]
@@ -199,7 +211,7 @@ def test_sizes_add_up_to_all_customers(catalogued: Job) -> None:
     assert sizes["customers"].sum() == 4
     assert sizes["share"].sum() == pytest.approx(1)
     assert sizes["orderers"].sum() == pytest.approx(0.8 + 0.3 + 0.5 + 0.1)
-    assert sizes["expected_value"].sum() == pytest.approx(86.0)
+    assert sizes["expected_value"].sum() == pytest.approx(137.0)
     assert sizes["revenue_lifetime"].sum() == pytest.approx(1020.0)
 
 
