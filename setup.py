@@ -11,7 +11,7 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=[
         *("conf", "lake", "features", "models", "serving", "serving.api", "jobs"),
         *(f"serving.dashboard{part}" for part in ("", ".figures", ".views")),
@@ -40,7 +40,7 @@ setup(
     extras_require={
         "connect": ["pyspark[connect]==4.2.0"],
         "lightgbm": ["lightgbm>=4.3,<5"],
-        "xgboost": ["xgboost>=3.0,<4"],
+        "xgboost": ["xgboost>=3.0,<4", "scikit-learn>=1.4"],
         "catboost": ["catboost>=1.2.8,<2"],
         "serve": [
             "fastapi>=0.115,<1",

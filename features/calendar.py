@@ -1,7 +1,7 @@
 """Weekends and public holidays: how many of them lie before each day; when days begin."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timezone
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -50,7 +50,7 @@ class Clock:
     def start(self, day: date) -> datetime:
         """The moment at which the day begins."""
         local = datetime.combine(day, time.fromisoformat(self.day_starts_at))
-        return local.replace(tzinfo=ZoneInfo(self.time_zone)).astimezone(timezone.utc)
+        return local.replace(tzinfo=ZoneInfo(self.time_zone)).astimezone(UTC)
 
     def start_micros(self, day: date) -> int:
         """The same in microseconds since 1970."""

@@ -30,7 +30,7 @@ ZONE = ZoneInfo("America/New_York")
 def moment(text: str | dt.datetime) -> dt.datetime:
     """The moment at which the clocks of the business show this."""
     local = dt.datetime.fromisoformat(text) if isinstance(text, str) else text
-    return local.replace(tzinfo=ZONE).astimezone(dt.timezone.utc)
+    return local.replace(tzinfo=ZONE).astimezone(dt.UTC)
 
 
 def day_of(at: dt.datetime, starts_at: dt.time = dt.time()) -> dt.date:
