@@ -14,7 +14,6 @@ from conf.source import Country
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-
 # Names of Spark's options whose values are for Spark alone.
 _SECRET = re.compile(r"secret|password|token|credential|(access|account|api)[._-]?key", re.I)
 
