@@ -1,18 +1,16 @@
 """`repurchase generate`: a seeded synthetic log, and the truth behind it."""
 
-import shlex
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
 import typer
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from rich.markup import escape
 
 from conf.errors import ConfigurationError
 from conf.settings import load_settings
-from jobs.console import console, handled, say, step
-from jobs.options import Env, Set
+from jobs.console import handled, say, step
+from jobs.options import Env, Set, say_next
 from jobs.session import spark_session
 from lake.synthetic import SyntheticShop, synthetic_log, true_probabilities
 
@@ -70,10 +68,7 @@ def main(
         truth = spark.read.parquet(f"{output}/truth/as_of={day}")
         mean = truth.agg(F.avg("probability")).collect()[0][0]
         say(f"truth for {day} in {output}/truth/as_of={day}: mean probability {mean or 0:.4f}")
-    options = ["--input", f"{output}/log", *([] if env == "local" else ["--env", env])]
-    options += [part for override in set_ or [] for part in ("--set", override)]
-    line = escape(shlex.join(["repurchase", "run", "--source", "generated", *options]))
-    console.print(f"Next: [bold]{line}[/bold]", soft_wrap=True)
+    say_next(["run", "--source", "generated", "--input", f"{output}/log"], env, set_)
 
 
 def _check_dates(days: list[date], shop: SyntheticShop, end: date) -> None:

@@ -160,7 +160,7 @@ def check(job: Job, given: Input) -> None:
         refused = lines.where(F.size("reasons") > 0)
         total, bad = lines.count(), refused.count()
         if total == 0:
-            raise InputError(f"{given}: no rows")
+            raise _empty(given)
         say(f"of the first {total:,} rows, {total - bad:,} would be kept and {bad:,} refused")
         if bad:
             _show_reasons(refused, "Would be refused, by reason")
@@ -176,6 +176,11 @@ def check(job: Job, given: Input) -> None:
         lines.unpersist()
 
 
+def _empty(given: Input) -> InputError:
+    is_csv = given.source.mapping(given.table.name).reader.format == "csv"
+    return InputError(f"{given}: no rows{' after the header' if is_csv else ''}")
+
+
 def _check_share(job: Job, given: Input, total: int, refused: int, where: str | None) -> None:
     """Raises InputError where too many rows of the input are refused, those included that are there
     already and stay.
@@ -184,7 +189,7 @@ def _check_share(job: Job, given: Input, total: int, refused: int, where: str | 
     if total == 0 and where is not None:
         return
     if total == 0:
-        raise InputError(f"{given}: no rows")
+        raise _empty(given)
     if refused > most * total and where is not None:
         others = f"NOT ({where})"
         stay = quarantined(job, given).where(others).count()

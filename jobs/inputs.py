@@ -159,7 +159,7 @@ def _check_apart(job: Job, path: str, mapping: Mapping) -> None:
     options = {name.lower(): str(value).lower() for name, value in mapping.reader.options.items()}
     if "pathglobfilter" in options or options.get("recursivefilelookup") == "false":
         return
-    read, lake = located(path), PurePosixPath(job.lake.location)
+    read, lake = str(PurePosixPath(located(path))), PurePosixPath(job.lake.location)
     inside = [above for above in (lake, *lake.parents) if _is_read(str(above), read)]
     if inside and not all(_is_hidden(lake.relative_to(above)) for above in inside):
         raise InputError(
@@ -170,8 +170,7 @@ def _check_apart(job: Job, path: str, mapping: Mapping) -> None:
 
 def _is_read(folder: str, path: str) -> bool:
     """Whether the path is of the folder, or a pattern that finds it."""
-    named = str(PurePosixPath(path))
-    return folder == named or fnmatchcase(folder, named)
+    return folder == path or fnmatchcase(folder, path)
 
 
 def _is_hidden(path: PurePosixPath) -> bool:

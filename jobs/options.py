@@ -108,11 +108,15 @@ def show_next(
     options = [] if job.settings.lake.catalog_schema else ["--lake", job.lake.location]
     if as_of is not None:
         options += ["--as-of", f"{as_of:%FT%R}" if isinstance(as_of, datetime) else str(as_of)]
-    if env != "local":
-        options += ["--env", env]
+    say_next([command, *options], env, overrides)
+
+
+def say_next(words: list[str], env: str, overrides: list[str] | None) -> None:
+    """Say that the command of these words comes next, with the settings that this one was given."""
+    settings = [] if env == "local" else ["--env", env]
     for override in overrides or []:
-        options += ["--set", override]
-    line = escape(shlex.join(["repurchase", command, *options]))
+        settings += ["--set", override]
+    line = escape(shlex.join(["repurchase", *words, *settings]))
     console.print(f"Next: [bold]{line}[/bold]", soft_wrap=True)
 
 

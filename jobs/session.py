@@ -92,10 +92,14 @@ def _own_interrupts() -> Iterator[None]:
 
 def _with_delta(config: dict[str, str]) -> dict[str, str]:
     """The configuration with Delta's extension beside others, and its catalog unless one is set."""
-    extensions = [name for name in config.get(_EXTENSIONS, "").split(",") if name]
-    if _DELTA_EXTENSION not in extensions:
-        extensions.append(_DELTA_EXTENSION)
-    return {_CATALOG: _DELTA_CATALOG, **config, _EXTENSIONS: ",".join(extensions)}
+    extensions = _joined(config.get(_EXTENSIONS, ""), _DELTA_EXTENSION, _DELTA_EXTENSION)
+    return {_CATALOG: _DELTA_CATALOG, **config, _EXTENSIONS: extensions}
+
+
+def _joined(given: str, ours: str, known_by: str) -> str:
+    """The names with commas between them, and ours where none has in it what ours is known by."""
+    names = [name for name in given.split(",") if name]
+    return ",".join(names if any(known_by in name for name in names) else [*names, ours])
 
 
 def _own(config: dict[str, str], master: str) -> dict[str, str]:
@@ -104,9 +108,7 @@ def _own(config: dict[str, str], master: str) -> dict[str, str]:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     own = dict(config)
     if not list(Path(pyspark.__file__).parent.glob("jars/*delta-spark*.jar")):
-        packages = [name for name in own.get(_PACKAGES, "").split(",") if name]
-        if not any("delta-spark" in name for name in packages):
-            own[_PACKAGES] = ",".join([*packages, _DELTA_PACKAGE])
+        own[_PACKAGES] = _joined(own.get(_PACKAGES, ""), _DELTA_PACKAGE, "delta-spark")
     quiet = resources.files("conf") / "log4j2.properties"
     if isinstance(quiet, Path):
         options = own.get(_DRIVER_OPTIONS, "")

@@ -83,7 +83,7 @@ def refused(result: Result, *says: str) -> None:
     ("log", "says"),
     [
         ("", "empty, there is not even a header"),
-        (f"{HEADER}\n", "log.csv: no rows"),
+        (f"{HEADER}\n", "no rows after the header"),
         ("id,at,price\n1,2024-01-01,2\n", "the log has the columns id, at, price"),
         (f"{HEADER}\n1,soon,2\n2,later,3\n", "2 of 2 rows (100%) break the contract"),
         (f"{HEADER}\n1,2024-01-01,2\n,2024-01-01,3\n,2024-01-01,3\n", "2 of 3 rows (67%)"),

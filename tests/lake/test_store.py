@@ -331,12 +331,14 @@ def test_a_schema_that_is_no_name_is_refused(spark: SparkSession, schema: str) -
         Lake(spark, "lakehouse", schema)
 
 
-def test_a_folder_is_the_same_however_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ann")
-    monkeypatch.chdir("/tmp")
-    for path in ("/home/ann/lake", "~/lake", "file:/home/ann/lake", "file:///home/ann/lake"):
-        assert located(path) == "/home/ann/lake"
-    assert located("lake") == located("x/../lake") == "/tmp/lake"
+def test_a_folder_is_the_same_however_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = str(tmp_path / "lake")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for path in (whole, "~/lake", f"file:{whole}", f"file://{whole}", "lake", "x/../lake"):
+        assert located(path) == whole
     for path in ("s3a://shop/lake", "dbfs:/lake", "hdfs:/lake"):
         assert located(path) == path
         assert not is_folder(path)
