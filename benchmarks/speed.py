@@ -88,7 +88,7 @@ def main() -> None:
         if {r["engine"] for r in alike} >= set(engines):
             continue
         records = [r for r in records if r not in alike]
-        log = _log(given.logs, millions)
+        log = log_of(given.logs, millions)
         with tempfile.TemporaryDirectory() as folder:
             for engine in engines:
                 slow = engine in SLOW or millions * dates >= LARGE
@@ -102,7 +102,8 @@ def main() -> None:
     _put_into(ROOT / "README.md", f"![seconds by dates](docs/speed.svg)\n\n{_table(records)}")
 
 
-def _log(folder: Path, millions: float) -> Path:
+def log_of(folder: Path, millions: float) -> Path:
+    """The lines of a generated log of so many million, made where they are missing."""
     log = folder / f"{millions}m" / "lines"
     if not (log / "_SUCCESS").exists():
         command = [sys.executable, "-m", "benchmarks.log", str(log.parent)]
