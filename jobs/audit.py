@@ -136,12 +136,8 @@ def _champion(job: Job, span: LogSpan) -> Registered | None:
     if found is None:
         say(f"no model of {horizon} is published as of {span.as_of}: no score is compared")
         return None
-    made = {column.name for column in feature_columns(job)}
-    if unknown := sorted(set(found.features) - made):
-        say(
-            f"the champion reads {unknown[0]}, which is no feature of this configuration: no score "
-            "is compared. Give the --env and --set that it was trained with"
-        )
+    if why := found.lacks([column.name for column in feature_columns(job)]):
+        say(f"{why}: no score is compared. Give the --env and --set of its training")
         return None
     return found
 

@@ -103,7 +103,7 @@ def train(job: Job, span: LogSpan) -> Trained:
         known.snapshots, known.numeric, known.texts, split, settings, say, checkpoints
     )
     chosen = next(e for e in result.evaluations if e.name == result.champion.name)
-    before = _incumbent(job, span.as_of, version, known.snapshots, split.held_out)
+    before = _incumbent(job, span.as_of, version, known, split.held_out)
     decision = decide(
         chosen, result.contest.against_baselines(chosen.name), before, split.held_out, settings
     )
@@ -157,7 +157,7 @@ def _checkpoints(job: Job, version: str) -> Checkpoints | None:
 
 
 def _incumbent(
-    job: Job, as_of: date, version: str, snapshots: DataFrame, held_out: date
+    job: Job, as_of: date, version: str, known: "Snapshots", held_out: date
 ) -> Incumbent | None:
     """The champion that the version challenges."""
     horizon = job.settings.snapshots.horizon
@@ -167,10 +167,10 @@ def _incumbent(
     foretold = heard_then(job.lake, found) if found.held_out == held_out else None
     if foretold is not None:
         return Incumbent(found.version, found.trained_for, foretold, foretold=True)
-    if missing := set(found.features) - set(snapshots.columns):
-        say(f"the champion {found.version} cannot be compared: no {', '.join(sorted(missing))}")
+    if why := found.lacks([*known.numeric, *known.texts]):
+        say(f"{why}: it cannot be compared")
         return Incumbent(found.version, found.trained_for, None)
-    judged = snapshots.where(F.col("as_of") == F.lit(held_out)).persist()
+    judged = known.snapshots.where(F.col("as_of") == F.lit(held_out)).persist()
     try:
         scored = said(judged, found.members).select("customer_id", LABEL, found.probability)
         some = heard(scored, judged.count()).some

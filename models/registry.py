@@ -1,6 +1,7 @@
 """Champions, saved with everything that they were made of, and found again."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -47,6 +48,19 @@ class Registered:
     def probability(self) -> Column:
         """The calibrated probability, of the rows that `models.blending.said` gives."""
         return self.calibration(together(self.members)).alias("probability")
+
+    def lacks(self, made: Collection[str]) -> str | None:
+        """Which of its features are not among those that are made, for people to read; None where
+        all are.
+        """
+        missing = sorted(set(self.features) - set(made))
+        if not missing:
+            return None
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        return (
+            f"the champion {self.version} reads {missing[0]}{more}, which this configuration does "
+            "not make"
+        )
 
 
 def register(

@@ -54,7 +54,7 @@ def test_what_is_made_of_later_days_too_is_found(job):
 def test_a_champion_of_other_features_is_told(job, tiny_env, capsys):
     fewer = Job(job.spark, job.lake, load_settings(str(tiny_env), ["features.windows=[30]"]))
     assert _champion(fewer, log_span(job, None)) is None
-    assert "is no feature of this configuration: no score is compared" in capsys.readouterr().out
+    assert "which this configuration does not make: no score is compared" in capsys.readouterr().out
 
 
 def test_a_feature_that_knows_the_label_is_implausible(spark, job, tmp_path, monkeypatch):

@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 from conf.errors import InputError
 from conf.settings import Horizon, load_settings
+from jobs.build_features import build_features
 from jobs.cli import app
 from jobs.options import Job, log_span
 from jobs.report import training_of
+from jobs.score import score
 from jobs.tracking import store_of, track_rollback, track_training
-from jobs.train import check_champion, train
+from jobs.train import _incumbent, check_champion, snapshots_of, train
 from lake.contracts import (
     COMPARISONS,
     CURVES,
@@ -79,6 +81,20 @@ def test_a_past_day_is_scored_by_what_was_trained_by_then(job):
     assert find_champion(job.lake, before, MONTH).version == "older"
     assert find_champion(job.lake, before - timedelta(30), MONTH) is None
     assert find_champion(job.lake, last.trained_for, Horizon(7)) is None
+
+
+def test_a_champion_of_other_features_neither_scores_nor_is_compared(job, tiny_env):
+    """Columns of the settings before are still in the table, and empty for the dates made now."""
+    fewer = Job(job.spark, job.lake, load_settings(str(tiny_env), ["features.windows=[30]"]))
+    span = log_span(fewer, None)
+    dates = build_features(fewer, span).dates
+    with pytest.raises(InputError, match=r"reads \w+_90d and \d+ more, which this config"):
+        score(fewer, span.as_of)
+    found = find_champion(job.lake, span.as_of, MONTH)
+    earlier = dates[-3]
+    assert earlier != found.held_out
+    incumbent = _incumbent(fewer, span.as_of, "new", snapshots_of(fewer, [earlier]), earlier)
+    assert (incumbent.version, incumbent.some) == (found.version, None)
 
 
 def test_a_model_that_is_unfit_leaves_the_champion_where_it_is(job, tiny_env):
