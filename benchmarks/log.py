@@ -23,7 +23,7 @@ def main() -> None:
     ).parquet(str(raw))
     source = load_source("generated")
     with business_session(spark, source.time_zone):
-        limits = Limits(1e9, date(1970, 1, 1), date(2100, 1, 1))
+        limits = Limits(1e9, 1e9, date(1970, 1, 1), date(2100, 1, 1))
         lines = TRANSACTIONS.select(mapped(spark.read.parquet(str(raw)), source, limits))
         lines.drop(*UNUSED).write.mode("overwrite").parquet(str(folder / "lines"))
 

@@ -531,7 +531,7 @@ def spark_window_joins(log: Path, dates: Sequence[date], output: Path) -> None:
     """Spark: a grouping for each date and window, joined by customer."""
     from pyspark.sql import functions as F
 
-    orders = _spark_orders(log)
+    orders = _spark_orders(log).persist()
     for as_of in dates:
         known = orders.where(F.col("day") < F.lit(as_of)).withColumn("as_of", F.lit(as_of))
         frame = known.groupBy("customer_id", "as_of").agg(
@@ -546,6 +546,7 @@ def spark_window_joins(log: Path, dates: Sequence[date], output: Path) -> None:
         counts = [f"{m}_{s}" for s, _ in SPANS for m in ("orders", "lines", "revenue")]
         frame = frame.fillna(0, [*counts, *[f"active_days_{s}" for s, _ in SPANS]])
         _spark_single(frame).write.mode("append").parquet(str(output))
+    orders.unpersist()
 
 
 ENGINES: dict[str, Engine] = {

@@ -37,6 +37,7 @@ from models.calibration import IDENTITY, Platt
 from models.candidates import CANDIDATES
 from models.fits import Terms
 from models.material import Material, made_ready
+from models.metrics import roc_auc
 from models.open_form import OpenModel
 from models.opening import opened
 from models.preparation import Inputs
@@ -183,8 +184,7 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
                 one = tuned(
                     CANDIDATES[name], grid, material, inputs, settings.training, Terms(_said)
                 )
-                some = one.held_out.some
-                return float(roc_auc_score(some["label"], some["probability"]))
+                return roc_auc(one.held_out.histogram)
 
             yield _timed(what, "repurchase", len(table), work)
         yield from _cross_validation(material, inputs, settings.training, len(table))
@@ -225,7 +225,7 @@ def _cross_validation(
 
 
 def _whole(snapshots: DataFrame, settings: TrainingSettings) -> float:
-    """Every shipped model and grid, baselines, calibration, the blend and the last fit."""
+    """The models of the settings, baselines, calibration, the blend and the last fit."""
     found = train(snapshots, NAMES, (), SPLIT, settings, _said)
     won = next(one for one in found.evaluations if one.name == found.champion.name)
     return float(won.held_out["roc_auc"])

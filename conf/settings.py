@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from conf.loading import OptionValue, Strict, find, validated
 from conf.source import Country
@@ -18,9 +25,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _SECRET = re.compile(r"secret|password|token|credential|(access|account|api)[._-]?key", re.I)
 
 
+# In days, of which there must be as many before any date.
+LONGEST_WINDOW = 99_999
+
+
 def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
-    if not days or list(days) != sorted(set(days)) or days[0] < 1:
-        raise ValueError("give different whole days of at least 1, in ascending order")
+    if not days or list(days) != sorted(set(days)) or days[0] < 1 or days[-1] > LONGEST_WINDOW:
+        raise ValueError(
+            f"give different whole days from 1 to {LONGEST_WINDOW}, in ascending order"
+        )
     return days
 
 
@@ -75,7 +88,9 @@ class LakeSettings(Strict):
 class IngestSettings(Strict):
     """What a row must fulfil, how many may fail, and what becomes of files no longer there."""
 
-    max_amount: float = Field(gt=0, le=9e15)
+    # More, squared and summed, is beyond 64 bits.
+    max_amount: float = Field(gt=0, le=1e11)
+    max_quantity: float = Field(gt=0, le=1e11)
     first_day: date
     last_day: date | None = None
     max_refused_share: Share
@@ -224,7 +239,7 @@ class TrainingSettings(Strict):
     ]
     publish: Literal["if_not_worse", "always"]
     max_ece: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: int
+    seed: NonNegativeInt
 
     @field_validator("models", mode="before")
     @classmethod

@@ -11,7 +11,13 @@ from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, DataType, NumericType, StringType
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    FractionalType,
+    NumericType,
+    StringType,
+)
 
 from conf.errors import ConfigurationError, without_codes
 from conf.settings import CustomFeature
@@ -62,11 +68,20 @@ def custom_features(
     )
     return made.groupBy("customer_id", "as_of").agg(
         *[
-            F.max(F.when(F.col("_window") == window, F.col(f.name))).alias(f"{f.name}_{window}")
+            F.max(F.when(F.col("_window") == window, _finite(made, f.name))).alias(
+                f"{f.name}_{window}"
+            )
             for f in defined
             for window in f.windows
         ]
     )
+
+
+def _finite(made: DataFrame, name: str) -> SparkColumn:
+    """The column, null where it has no finite value; NaN is above every number."""
+    if not isinstance(made.schema[name].dataType, FractionalType):
+        return F.col(name)
+    return F.when(F.abs(name) < float("inf"), F.col(name))
 
 
 def check_values(

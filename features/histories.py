@@ -44,16 +44,3 @@ def spends(features: DataFrame) -> DataFrame:
         F.exp(step * SPEND_STEP).alias("mean_spend"),
     )
     return counted.agg(F.count(F.lit(1)).alias("customers"))
-
-
-def regularity(features: DataFrame) -> DataFrame:
-    """How regular the orders of an as-of date are: `as_of`, `k`, 1 for orders at random.
-
-    The share of the last but one gap in the last two is Beta(k, k), whatever a customer's rate
-    (Wheat and Morrison 1990, Estimating purchase regularity with two interpurchase times); its
-    variance gives k. Null where nobody has three order days.
-    """
-    last, before = F.col("gap_last_days"), F.col("days_since_3rd_last_order")
-    two_gaps = before - F.col("recency_days")
-    variance = F.avg(((two_gaps - last) / two_gaps - 0.5) ** 2)
-    return features.groupBy("as_of").agg(F.try_divide(1 - 4 * variance, 8 * variance).alias("k"))

@@ -67,11 +67,6 @@ class Fitted(Generic[Kind]):
     log_likelihood: float
     customers: float
 
-    def table(self) -> pd.DataFrame:
-        """One row per parameter: `parameter`, `estimate`, `standard_error`."""
-        rows = [(name, getattr(self.model, name), e) for name, e in self.standard_errors.items()]
-        return pd.DataFrame(rows, columns=["parameter", "estimate", "standard_error"])
-
 
 def fit_purchases(
     kind: type[Purchases], histories: pd.DataFrame, **fixed: int

@@ -190,7 +190,8 @@ def limits_of(job: Job) -> Limits:
     limits = job.settings.ingest
     # Tomorrow in UTC has begun somewhere already.
     today = datetime.now(UTC).date() + timedelta(1)
-    return Limits(limits.max_amount, limits.first_day, limits.last_day or today)
+    last_day = limits.last_day or today
+    return Limits(limits.max_amount, limits.max_quantity, limits.first_day, last_day)
 
 
 def remember(job: Job, given: Input, files: list[Row]) -> None:

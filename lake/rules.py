@@ -11,6 +11,8 @@ from conf.source import Mapping
 
 KINDS = ("purchase", "return", "cancelled")
 FIRST_BIRTH_YEAR = 1850
+# Of a line, where there are any.
+TEXTS = ("product_id", "category", "payment_method", "channel")
 _BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
 
 Check = tuple[Column, str]
@@ -18,9 +20,10 @@ Check = tuple[Column, str]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a line must fulfil beside its types: money (source's currency) and days."""
+    """What a line must fulfil beside its types: money (source's currency), units and days."""
 
     max_amount: float
+    max_quantity: float
     first_day: date
     last_day: date
 
@@ -46,15 +49,23 @@ def blank(column: str) -> Column:
     return F.col(column).isNull() | (F.btrim(F.col(column), F.lit(_BLANKS)) == "")
 
 
+def _named(*columns: str) -> dict[str, Column]:
+    """The texts, null where they are nothing but blanks."""
+    return {column: F.when(~blank(column), F.col(column)) for column in columns}
+
+
 def _transactions(parsed: DataFrame, mapping: Mapping) -> DataFrame:
     purchase = F.col("kind") == "purchase"
     typed = parsed.withColumns(
         {
+            **_named(*TEXTS),
             "kind": F.lower(F.trim("kind")),
             "_amount": F.col("amount").try_cast("decimal(38,6)"),
             "_amount_double": F.col("amount").try_cast("double"),
             "_raw_quantity": F.col("quantity"),
             "_raw_discount": F.col("discount"),
+            "_units": F.abs(F.col("quantity").try_cast("double")),
+            "_off": F.abs(F.col("discount").try_cast("double")),
             "discount": F.abs(F.col("discount").try_cast("decimal(18,2)")),
         }
     )
@@ -86,8 +97,21 @@ def _transaction_checks(limits: Limits) -> list[Check]:
         (~usable & (size < float("inf")), "amount is above max_amount"),
         (kind.isNull() | ~kind.isin(*KINDS), "kind is none of " + ", ".join(KINDS)),
         ((kind == "purchase") & (money < 0), "a purchase has a negative amount"),
-        (~blank("_raw_quantity") & F.col("quantity").isNull(), "quantity is not a number"),
-        (~blank("_raw_discount") & F.col("discount").isNull(), "discount is not a number"),
+        *_limited("quantity", "_units", limits.max_quantity, "max_quantity"),
+        *_limited("discount", "_off", limits.max_amount, "max_amount"),
+    ]
+
+
+def _limited(column: str, size: str, most: float, limit: str) -> list[Check]:
+    """What is not blank is a number, of no more than the limit."""
+    found = F.nanvl(size, F.lit(None).cast("double"))
+    above = F.coalesce(found > most, F.lit(False))
+    return [
+        (
+            ~blank(f"_raw_{column}") & ~above & (found.isNull() | F.col(column).isNull()),
+            f"{column} is not a number",
+        ),
+        (above, f"{column} is above {limit}"),
     ]
 
 
@@ -95,7 +119,7 @@ def _events(parsed: DataFrame, _: Mapping) -> DataFrame:
     return parsed.withColumns(
         {
             "kind": F.lower(F.trim("kind")),
-            "session_id": F.when(~blank("session_id"), F.col("session_id")),
+            **_named("session_id"),
             "traffic_source": F.when(~blank("traffic_source"), F.lower(F.trim("traffic_source"))),
         }
     )
@@ -108,6 +132,7 @@ def _event_checks(limits: Limits) -> list[Check]:
 def _customers(parsed: DataFrame, _: Mapping) -> DataFrame:
     return parsed.withColumns(
         {
+            **_named("gender", "location"),
             "_raw_birth_year": F.col("birth_year"),
             "birth_year": F.col("birth_year").try_cast("double").try_cast("int"),
         }

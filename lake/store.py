@@ -137,6 +137,11 @@ class Lake:
             )
         if "`" in self._path:
             raise ConfigurationError(f"lake.path: {path!r} contains a backtick")
+        # Delta-rs takes it for the character that it stands for in an address.
+        if encoded := re.search("%[0-9A-Fa-f]{2}", self._path):
+            raise ConfigurationError(
+                f"lake.path: {path!r} contains {encoded[0]}: rename the folder"
+            )
 
     @property
     def location(self) -> str:

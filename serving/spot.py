@@ -3,7 +3,7 @@
 import re
 from collections.abc import Container, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -188,7 +188,7 @@ class Spot:
         day = _or_problem("ordered_at", self._day, order.get("ordered_at"), wrong)
         cents = _or_problem("amount", _hundredths, order.get("amount"), wrong)
         discount = _or_problem("discount", _hundredths, order.get("discount") or 0, wrong)
-        quantity = _or_problem("quantity", _hundredths, order.get("quantity") or 0, wrong)
+        quantity = _or_problem("quantity", _thousandths, order.get("quantity") or 0, wrong)
         return {
             **texts,
             "order_id": texts["order_id"] or f"{texts['customer_id']} {day}",
@@ -196,7 +196,7 @@ class Spot:
             "kind": kind,
             "cents": cents,
             "discount_cents": discount,
-            "thousandths": (quantity or 0) * 10,
+            "thousandths": quantity or 0,
         }, wrong
 
     def _day(self, value: Any) -> date:
@@ -231,10 +231,19 @@ def _popularity(tables: Tables, as_of: date) -> Popularity | None:
 
 
 def _hundredths(value: Any) -> int:
+    return _parts(value, 100)
+
+
+def _thousandths(value: Any) -> int:
+    return _parts(value, 1000)
+
+
+def _parts(value: Any, of_one: int) -> int:
+    """The value in whole parts of one, halves away from zero as in the tables."""
     number = Decimal(str(value))
     if isinstance(value, bool) or not number.is_finite() or abs(number) > MOST:
         raise ValueError(value)
-    return int((number * 100).to_integral_value())
+    return int((number * of_one).to_integral_value(ROUND_HALF_UP))
 
 
 EXPECTED = {

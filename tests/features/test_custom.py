@@ -53,6 +53,13 @@ def test_each_window_ends_before_as_of_and_begins_with_its_first_day(lines) -> N
     assert found["ann", later].tea_orders_lifetime == 4
 
 
+def test_a_value_that_is_not_finite_is_null(lines) -> None:
+    for sql in ("sqrt(-sum(amount))", "exp(1000 * sum(amount))", "float('-inf') * sum(amount)"):
+        odd = CustomFeature(name="odd", description="Odd", sql=sql, windows=("30d",))
+        made = custom_features(lines, [AS_OF], [odd, TEA]).collect()
+        assert [(row.odd_30d, row.tea_orders_30d) for row in made] == [(None, 2)]
+
+
 def test_a_window_without_a_line_is_null(lines) -> None:
     late = AS_OF + timedelta(100)
     made = custom_features(lines, [late], [TEA])

@@ -2,7 +2,6 @@
 
 import datetime as dt
 
-import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
@@ -10,7 +9,6 @@ from features.histories import (
     histories,
     history_columns,
     mean_spend,
-    regularity,
     spends,
 )
 from features.likelihood import fit_purchases
@@ -83,21 +81,3 @@ def test_a_sample_is_of_customers_and_always_the_same(spark):
     by_date = [set(rows["first_to_last"]) for _, rows in chosen.groupby("as_of")]
     assert by_date[0] == by_date[1] == set(again["first_to_last"])
     assert len(by_date[0]) == pytest.approx(1000, abs=100)
-
-
-@pytest.mark.parametrize("k", [1, 2, 4])
-def test_regularity_is_that_of_the_gaps(spark, k):
-    rng = np.random.default_rng(3)
-    before, last = rng.gamma(k, 1.0, (2, 20_000)) * rng.gamma(2, 500, 20_000)
-    days = [
-        (DAY, 7, int(gap), 7 + int(gap) + int(earlier))
-        for gap, earlier in zip(last + 1, before + 1, strict=True)
-    ]
-    schema = "as_of date, recency_days int, gap_last_days int, days_since_3rd_last_order int"
-    frame = spark.createDataFrame(days, schema)
-    assert regularity(frame).first()["k"] == pytest.approx(k, rel=0.1)
-
-
-def test_regularity_of_two_orders_is_unknown(features):
-    once = features.where("active_days_lifetime = 1")
-    assert as_rows(regularity(once)) == {(DAY, None)}

@@ -110,10 +110,10 @@ def test_spend_model_equals_the_published_estimates(sample):
 def test_estimates_and_standard_errors_equal_those_of_lifetimes(sample, kind, fitter):
     fitted = fit_purchases(kind, counted(sample))
     theirs = fitter().fit(sample["repeats"], sample["first_to_last"], sample["tenure"], tol=1e-9)
-    table = fitted.table().set_index("parameter")
-    assert estimates(fitted) == pytest.approx(theirs.params_[table.index].tolist(), rel=1e-4)
-    assert table["standard_error"].tolist() == pytest.approx(
-        theirs.standard_errors_[table.index].tolist(), rel=1e-3
+    errors = fitted.standard_errors
+    assert estimates(fitted) == pytest.approx(theirs.params_[[*errors]].tolist(), rel=1e-4)
+    assert [*errors.values()] == pytest.approx(
+        theirs.standard_errors_[[*errors]].tolist(), rel=1e-3
     )
 
 
@@ -158,7 +158,8 @@ def test_the_truth_is_found_again_within_three_standard_errors(truth):
     shop = simulated(truth, customers=40_000, days_ahead=0)
     regular = {"k": truth.k} if hasattr(truth, "k") else {}
     fitted = fit_purchases(type(truth), shop.histories.assign(customers=1), **regular)
-    for name, estimate, error in fitted.table().itertuples(index=False):
+    for name, error in fitted.standard_errors.items():
+        estimate = getattr(fitted.model, name)
         assert abs(estimate - getattr(truth, name)) < 3 * error
         assert error < 0.2 * estimate
 

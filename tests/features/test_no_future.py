@@ -5,8 +5,6 @@ from functools import reduce
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -72,17 +70,9 @@ def added(random: Random, future: list[Line]) -> list[Line]:
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=1,  # a log of 100 customers, perturbed three times
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(seed=st.integers(1, 2**32), cuts=st.permutations(AS_OFS[:3]))
-def test_perturbing_what_comes_later_changes_no_feature(spark, seed, cuts):
-    random = Random(seed)
+def test_perturbing_what_comes_later_changes_no_feature(spark):
+    random = Random(1)
+    cuts = random.sample(AS_OFS[:3], 3)
     lines = random_log(random, 100, AS_OFS, (7, 365), 30)
     before = engine(spark, lines, AS_OFS, (7, 365), country="GB")
     for cut, perturb in zip(cuts, [deleted, changed, added], strict=True):
@@ -162,7 +152,7 @@ def online_retail(
 ) -> DataFrame:
     """A summer of the lines of every fourth customer, ingested as `repurchase ingest` does."""
     source = load_source("online_retail")
-    limits = Limits(10_000_000, dt.date(1970, 1, 1), dt.date(2012, 1, 1))
+    limits = Limits(10_000_000, 1e9, dt.date(1970, 1, 1), dt.date(2012, 1, 1))
     lake = Lake(spark, str(tmp_path_factory.mktemp("online_retail")))
     path = real_log["online_retail"] + "/2011-0[7-9]-*.csv"
     with business_session(spark, source.time_zone):

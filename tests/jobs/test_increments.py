@@ -226,7 +226,7 @@ def test_a_line_whose_day_has_not_come_waits_in_quarantine(
     assert "0 are gone, 2 are there already" in capsys.readouterr().out
     assert waiting.lake.version("transactions") == version
 
-    allowed = Limits(1e7, date(1970, 1, 1), date(2999, 1, 1))
+    allowed = Limits(1e7, 1e9, date(1970, 1, 1), date(2999, 1, 1))
     for module in ("jobs.ingest", "jobs.inputs"):
         monkeypatch.setattr(f"{module}.limits_of", lambda job: allowed)
     ingest(waiting, files(), str(log))

@@ -15,7 +15,7 @@ from conf.loading import validated
 from conf.source import Source
 from lake.ingestion import Limits, business_session, mapped, read_log
 
-LIMITS = Limits(1_000, dt.date(2000, 1, 1), dt.date(2030, 1, 1))
+LIMITS = Limits(1_000, 10_000, dt.date(2000, 1, 1), dt.date(2030, 1, 1))
 CSV = """
 name: shop
 reader: {format: csv, options: {header: true}}
@@ -99,7 +99,11 @@ def test_a_blank_customer_is_missing(ingest: Ingest, blank: str) -> None:
         ("a,2024-01-01,1e300,o,1,0", ["amount is above max_amount"]),
         ("a,2024-01-01,5,,1,0", ["order_id is missing"]),
         ("a,2024-01-01,5,o,many,0", ["quantity is not a number"]),
+        ("a,2024-01-01,5,o,NaN,0", ["quantity is not a number"]),
+        ("a,2024-01-01,5,o,10000.01,0", ["quantity is above max_quantity"]),
+        ("a,2024-01-01,5,o,-1e300,0", ["quantity is above max_quantity"]),
         ("a,2024-01-01,5,o,1,some", ["discount is not a number"]),
+        ("a,2024-01-01,5,o,1,1000.01", ["discount is above max_amount"]),
         (",then,5,,1,0",
          ["customer_id is missing", "order_id is missing", "ordered_at is missing or not a date"]),
         ("a,2024-01-01,5", ["the line is malformed"]),
@@ -119,6 +123,17 @@ def test_a_row_that_breaks_the_contract_is_refused_as_it_came(
         assert row.reasons == reasons
         for cell in filter(None, line.split(",")):
             assert f'"{cell}"' in row.source_row
+
+
+def test_a_text_of_blanks_is_none(ingest: Ingest) -> None:
+    columns = "product_id: sku, category: kind_of, payment_method: paid, channel: via, "
+    source = CSV.replace("{customer_id: id", f"{{{columns}customer_id: id")
+    (row,) = ingest(
+        'a,2024-01-01,5,o,1,0," ",\u00a0,"","\t"',
+        source=source,
+        header=f"{HEADER},sku,kind_of,paid,via",
+    ).kept
+    assert (row.product_id, row.category, row.payment_method, row.channel) == (None,) * 4
 
 
 def test_the_limits_themselves_are_allowed(ingest: Ingest) -> None:

@@ -14,7 +14,7 @@ from lake.contracts import CUSTOMERS, EVENTS, Table
 from lake.ingestion import business_session, mapped, read_log
 from lake.rules import Limits
 
-LIMITS = Limits(1_000, dt.date(2000, 1, 1), dt.date(2030, 1, 1))
+LIMITS = Limits(1_000, 10_000, dt.date(2000, 1, 1), dt.date(2030, 1, 1))
 SOURCE = """
 name: shop
 columns: {customer_id: id, ordered_at: at, amount: money}
@@ -102,13 +102,14 @@ def test_a_customer_is_kept_with_what_is_known(ingest: Ingest) -> None:
         CUSTOMERS,
         "ann,2020-01-01,2024-02-29 12:00:00,1980,f,2019-12-24",
         "bob,1900-01-01,9999-12-31,1970.0,,",
-        "eve,2024-03-01 09:00:00,2024-03-01 17:00:00,,,2024-03-02T03:00:00Z",
+        'eve,2024-03-01 09:00:00,2024-03-01 17:00:00,," ",2024-03-02T03:00:00Z',
     )
     assert not refused
     assert (ann.valid_from_day, ann.valid_until_day) == (dt.date(2020, 1, 1), dt.date(2024, 2, 29))
     assert (ann.birth_year, ann.gender, ann.location) == (1980, "f", None)
     assert ann.signed_up_on == dt.date(2019, 12, 24)
     assert (bob.birth_year, bob.signed_up_on) == (1970, None)
+    assert (eve.birth_year, eve.gender) == (None, None)
     assert eve.valid_from_day == eve.valid_until_day == eve.signed_up_on == dt.date(2024, 3, 1)
 
 

@@ -354,3 +354,5 @@ def test_a_folder_may_have_blanks_quotes_and_letters_of_any_alphabet(
     assert lake.version("visits") == 2
     with pytest.raises(ConfigurationError, match="backtick"):
         Lake(spark, "a`b")
+    with pytest.raises(ConfigurationError, match="contains %20: rename the folder"):
+        Lake(spark, "my%20lake")

@@ -15,6 +15,7 @@ from conf.errors import InputError
 from conf.settings import Horizon
 from serving.predictor import load_predictor
 from serving.requests import InvalidRows
+from serving.spot import _hundredths, _thousandths
 from serving.tables import Tables
 
 LINES = (
@@ -168,6 +169,12 @@ def test_a_history_of_no_days_is_served(predictor, history):
     implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
     assert np.isnan(implied["spending_rate"][0])
     assert 0 < predictor.predict([history])[0].probability < 1
+
+
+def test_numbers_of_an_order_are_rounded_as_in_the_tables():
+    """To cents and thousandths, halves away from zero."""
+    assert [_hundredths(value) for value in ("0.125", -0.125, "0.135")] == [13, -13, 14]
+    assert [_thousandths(value) for value in ("0.125", "0.0005", -2)] == [125, 1, -2000]
 
 
 def test_a_quantity_of_null_is_one_that_nobody_tells(predictor):
