@@ -335,6 +335,13 @@ class XgBoost(Booster, DefaultParamsReadable["XgBoost"], DefaultParamsWritable):
         return positives * (total - positives) / total if total else 0.0
 
 
+def up_to(single: np.float32) -> float:
+    """The largest number that is this one or below once it is rounded to single precision."""
+    middle = (float(single) + float(np.nextafter(single, np.float32(np.inf)))) / 2
+    # Halfway between two it is rounded to the even one.
+    return middle if np.float32(middle) == single else float(np.nextafter(middle, -np.inf))
+
+
 def _of_lightgbm(node: dict[str, Any]) -> Node:
     if "leaf_value" in node:
         return Node(node["leaf_value"], node.get("leaf_count", 1))
@@ -354,16 +361,17 @@ def _of_catboost(
     below = _of_catboost(tree, scale, level - 1, leaf)
     above = _of_catboost(tree, scale, level - 1, leaf | 1 << (level - 1))
     cover = below.cover + above.cover
-    return Node(0.0, cover, split["float_feature_index"], split["border"], below, above)
+    # It compares in single precision: a number that is rounded to the border is not above it.
+    threshold = up_to(np.float32(split["border"]))
+    return Node(0.0, cover, split["float_feature_index"], threshold, below, above)
 
 
 def _of_xgboost(nodes: pd.DataFrame, name: str) -> Node:
     node: Any = nodes.loc[name]
     if node["Feature"] == "Leaf":
         return Node(node["Gain"], node["Cover"])
-    # A single-precision number goes left below the split: here, whatever is rounded to one.
-    split = np.float32(node["Split"])
-    threshold = (float(split) + float(np.nextafter(split, np.float32(-np.inf)))) / 2
+    # It compares in single precision too, and what is rounded to the split is above it.
+    threshold = up_to(np.nextafter(np.float32(node["Split"]), np.float32(-np.inf)))
     below, above = _of_xgboost(nodes, node["Yes"]), _of_xgboost(nodes, node["No"])
     place = int(node["Feature"].removeprefix("f"))
     return Node(0.0, node["Cover"], place, threshold, below, above)

@@ -16,13 +16,15 @@ import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from scipy.optimize import isotonic_regression
+from scipy.optimize import brentq, isotonic_regression
 
 Floats = npt.NDArray[np.float64]
 # An array or a Spark column of numbers.
 Value = Any
 # Probabilities this near to 0 or 1 are taken to be here, so that a logit is finite.
 NEAREST = 1e-6
+# Their logits.
+LOWEST, HIGHEST = (math.log(p / (1 - p)) for p in (NEAREST, 1 - NEAREST))
 # Another curve than the line must be better by this share of the log loss: one date tells less
 # from noise.
 WORTH = 0.01
@@ -48,7 +50,7 @@ class Calibration:
 
     def of_logits(self, raw: Floats) -> Floats:
         """The calibrated logits of the logits of raw probabilities."""
-        return np.asarray(self.moved(raw - math.log(self.weight_ratio)), float)
+        return np.asarray(self.moved(capped(raw) - math.log(self.weight_ratio)), float)
 
     def of(self, undone_raw: pd.Series) -> pd.Series:
         """The calibrated probability of raw probabilities whose class weight is undone already."""
@@ -133,14 +135,14 @@ def fit_platt(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     """The line that maximises the likelihood of a score histogram.
 
     `histogram` has one row per distinct score: `probability` (undone of weights), `n`,
-    `positives`. Platt's smoothed targets stand against separable data; the identity where all
-    labels are the same or the slope would turn the ranking round.
+    `positives`. Platt's smoothed targets stand against separable data. Where scores are all the
+    same, or the slope would turn the ranking round, only the intercept is fitted; the identity
+    where labels are all the same.
     """
     found = line(histogram)
-    if found is None:
-        return Platt(weight_ratio)
-    intercept, slope = found
-    return Platt(weight_ratio, intercept, slope) if slope > 0 else Platt(weight_ratio)
+    if found is None or found[1] <= 0:
+        return Platt(weight_ratio, _level(histogram))
+    return Platt(weight_ratio, *found)
 
 
 def calibration_slope(histogram: pd.DataFrame) -> float:
@@ -155,10 +157,11 @@ def calibration_slope(histogram: pd.DataFrame) -> float:
 def fit_beta(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     """The beta curve that maximises the likelihood of a score histogram, as for `fit_platt`.
 
-    Neither arm may turn the ranking round: one that would is held level.
+    Neither arm may turn the ranking round: one that would is held level. Where both would, or
+    scores or labels are all the same, it is Platt's line.
     """
     if not _teaches(histogram):
-        return Platt(weight_ratio)
+        return fit_platt(histogram, weight_ratio)
     logit = logits(histogram["probability"].to_numpy(float))
     arms = [-np.log1p(np.exp(-logit)), np.log1p(np.exp(logit))]
     intercept, rise, fall = _likeliest(histogram, arms)
@@ -167,14 +170,16 @@ def fit_beta(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     elif fall < 0:
         fall, (intercept, rise) = 0.0, _likeliest(histogram, arms[:1])
     if min(rise, fall) < 0:
-        return Platt(weight_ratio)
+        return fit_platt(histogram, weight_ratio)
     return Beta(weight_ratio, intercept, rise, fall)
 
 
 def fit_isotonic(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
-    """Isotonic regression of the rates in groups of equal size of a score histogram."""
+    """Isotonic regression of the rates in groups of equal size of a score histogram; Platt's line
+    where scores or labels are all the same.
+    """
     if not _teaches(histogram):
-        return Platt(weight_ratio)
+        return fit_platt(histogram, weight_ratio)
     rows = histogram.sort_values("probability")
     place = rows["n"].cumsum() - rows["n"] / 2
     rows = rows.assign(x=logits(rows["probability"].to_numpy(float)) * rows["n"])
@@ -236,6 +241,11 @@ def logits(p: Floats) -> Floats:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
+def capped(logits: Floats) -> Floats:
+    """Logits, those of probabilities nearer to 0 or 1 than NEAREST as if they were there."""
+    return np.asarray(logits.clip(LOWEST, HIGHEST))
+
+
 def logit(p: Column) -> Column:
     """log(p / (1 - p)), which is finite."""
     clipped = F.greatest(F.least(p, F.lit(1 - NEAREST)), F.lit(NEAREST))
@@ -255,6 +265,23 @@ def line(histogram: pd.DataFrame) -> tuple[float, float] | None:
         return None
     intercept, slope = _likeliest(histogram, [logits(histogram["probability"].to_numpy(float))])
     return intercept, slope
+
+
+def _level(histogram: pd.DataFrame) -> float:
+    """The likeliest intercept where the slope is 1: what is said is then on average the share of
+    positives. 0 where labels are all the same.
+    """
+    n, positives = histogram["n"].to_numpy(float), histogram["positives"].sum()
+    others = n.sum() - positives
+    if not positives or not others:
+        return 0.0
+    known, wanted = logits(histogram["probability"].to_numpy(float)), math.log(positives / others)
+
+    def too_much(intercept: float) -> float:
+        return float(n @ chances(known + intercept) - positives)
+
+    # At one end all say less than wanted, at the other all say more.
+    return float(brentq(too_much, wanted - known.max() - 1, wanted - known.min() + 1))
 
 
 def _likeliest(histogram: pd.DataFrame, arms: Sequence[Floats]) -> tuple[float, ...]:

@@ -118,14 +118,24 @@ class Bootstrap:
             {m: {**self.found.get(m, {}), **other.found.get(m, {})} for m in sorted(metrics)}
         )
 
-    def intervals(self, model: str) -> dict[str, float]:
-        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`."""
-        return {
-            f"{metric}_{end}": value
-            for metric, of_models in self.found.items()
-            if model in of_models
-            for end, value in zip(("low", "high"), _between(of_models[model][1:]), strict=True)
-        }
+    def intervals(
+        self, model: str, figures: Mapping[str, float] | None = None, share: float = 1.0
+    ) -> dict[str, float]:
+        """The 95 % interval of each metric of a model, as `<metric>_low` and `<metric>_high`.
+
+        Where the resampled customers are but a `share` of those of whom the `figures` are, it lies
+        around these as it does around that of the share, and is narrower by the root of it.
+        """
+        found: dict[str, float] = {}
+        for metric, of_models in self.found.items():
+            if model not in of_models:
+                continue
+            here, *resampled = of_models[model]
+            low, high = _between(np.array(resampled))
+            if figures is not None and share < 1:
+                low, high = (figures[metric] + (e - here) * share**0.5 for e in (low, high))
+            found |= {f"{metric}_low": float(low), f"{metric}_high": float(high)}
+        return found
 
     def comparisons(self) -> list[Comparison]:
         """Every two models by every metric of COMPARED."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.calibration import NEAREST, Beta, Calibration, Isotonic, Platt
+from models.calibration import HIGHEST, LOWEST, NEAREST, Beta, Calibration, Isotonic, Platt
 from models.open_form import OTHER, Input, Line, OpenMember, OpenModel
 from models.trees import LEAF, Forest
 
@@ -119,14 +119,18 @@ class _Graph:
         """The line of that slope and intercept over x."""
         return self.add("Add", self.add("Mul", x, self.number(slope)), self.number(intercept))
 
+    def between(self, x: str, low: float, high: float) -> str:
+        """The nearest number to x of those from `low` to `high`."""
+        return self.add("Max", self.add("Min", x, self.number(high)), self.number(low))
+
 
 def _logit(graph: _Graph, member: OpenMember, said: str) -> str:
     if member.of_probability:
-        nearest = graph.number(NEAREST), graph.number(1 - NEAREST)
-        clipped = graph.add("Max", graph.add("Min", said, nearest[1]), nearest[0])
-        rest = graph.add("Sub", graph.number(1.0), clipped)
-        said = graph.add("Log", graph.add("Div", clipped, rest))
-    return _calibrated(graph, said, member.calibration)
+        p = graph.between(said, NEAREST, 1 - NEAREST)
+        raw = graph.add("Log", graph.add("Div", p, graph.add("Sub", graph.number(1.0), p)))
+    else:
+        raw = graph.between(said, LOWEST, HIGHEST)
+    return graph.between(_calibrated(graph, raw, member.calibration), LOWEST, HIGHEST)
 
 
 def _read(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.calibration import Calibration, calibration, chances, logits
+from models.calibration import Calibration, calibration, capped, chances, logits
 from models.trees import Floats, Forest, forest, forest_as_dict
 
 OTHER = "(other)"
@@ -93,9 +93,11 @@ class OpenMember:
         return np.array([one.read(columns, frozenset(texts[one.feature])) for one in self.inputs])
 
     def logits(self, said: Floats) -> Floats:
-        """Calibrated logits of what the sum says."""
+        """Calibrated logits of what the sum says, capped as where they are taken of probabilities,
+        as Spark takes them.
+        """
         raw = logits(said) if self.of_probability else said
-        return self.calibration.of_logits(raw)
+        return capped(self.calibration.of_logits(raw))
 
 
 @dataclass(frozen=True)

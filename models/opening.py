@@ -26,7 +26,8 @@ from models.preparation import MISSING, Inputs
 from models.sharing import forest_of
 from models.trees import LEAF, Forest, Tree, forest
 
-# Whose leaves hold the counts of both outcomes; and these, or their share.
+# Whose leaves hold the counts of both outcomes, which a candidate of the user's own may be; and
+# these, or their share.
 OF_COUNTS = (DecisionTreeClassificationModel, RandomForestClassificationModel)
 OF_SHARES = (*OF_COUNTS, RandomForestRegressionModel)
 SPARKS_TREES = (*OF_SHARES, GBTClassificationModel)

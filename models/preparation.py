@@ -47,20 +47,28 @@ class Inputs:
 
 
 def chosen_inputs(snapshots: DataFrame, numeric: Sequence[str], texts: Sequence[str]) -> Inputs:
-    """Those of the columns that vary in the snapshots; the others can teach a model nothing.
+    """The numeric columns that vary in the snapshots, for the others can teach a model nothing, and
+    the text columns that hold a text. What is known of some and missing of others varies.
 
     What is the same for everybody on a date (its month, the holidays ahead) is left out unless
     the dates cover a year: on fewer dates it tells them apart instead of the seasons, and a later
     date is one that no model has seen.
     """
-    dates = snapshots.groupBy("as_of").agg(*_extremes(numeric)).collect()
+    counts = [F.count(name).alias(f"known_{name}") for name in numeric]
+    all_rows = F.count(F.lit(1)).alias("rows")
+    dates = snapshots.groupBy("as_of").agg(all_rows, *counts, *_extremes(numeric)).collect()
     covered = (max(row["as_of"] for row in dates) - min(row["as_of"] for row in dates)).days
-    of_customers = {n for n in numeric for row in dates if row[f"min_{n}"] != row[f"max_{n}"]}
+    of_customers = {n for n in numeric for row in dates if _varies(row, n)}
     of_dates = {n for n in numeric if len({row[f"min_{n}"] for row in dates}) > 1} - of_customers
     varying = of_customers | (of_dates if covered >= A_YEAR else set())
     kept = tuple(name for name in numeric if name in varying)
     known = {name: found for name in texts if (found := _frequent(snapshots, name))}
     return Inputs(kept, known, _ranges(kept, dates))
+
+
+def _varies(of_date: Row, name: str) -> bool:
+    low, high, known = (of_date[f"{of}_{name}"] for of in ("min", "max", "known"))
+    return bool(low != high or 0 < known < of_date["rows"])
 
 
 def with_ranges(inputs: Inputs, snapshots: DataFrame) -> Inputs:
@@ -106,7 +114,8 @@ def for_linear(inputs: Inputs) -> list[Stage]:
 
     Counts, days and money are skewed to the right and never far below 0, so
     sign(x) * log(1 + |x|) makes them comparable. A number beyond those that trained counts as the
-    nearest of them: a line that was fitted to a narrow range says anything outside.
+    nearest of them: a line that was fitted to a narrow range says anything outside. Where only one
+    number trained, it stands for the missing ones too: they do not move a line, only a tree.
     """
     logged = [f"{_logged(n, inputs.ranges.get(n))} as x_{n}" for n in inputs.numeric]
     numbers = [f"x_{n}" for n in inputs.numeric]
@@ -126,6 +135,9 @@ def _logged(name: str, seen: tuple[float, float] | None) -> str:
     if seen is None:
         return logged
     low, high = (f"double('{math.copysign(math.log1p(abs(end)), end)!r}')" for end in seen)
+    if low == high:
+        # The mean of many such is rounded, and the rounding would be standardised.
+        return low
     return f"if({x} is null, null, least(greatest({logged}, {low}), {high}))"
 
 

@@ -263,7 +263,9 @@ def _resampled(evaluations: Sequence[Evaluation], settings: TrainingSettings) ->
     thresholds = {e.name: e.held_out["threshold"] for e in evaluations}
     found = bootstrap({e.name: e.some for e in evaluations}, settings.seed, thresholds)
     for evaluation in evaluations:
-        evaluation.held_out.update(found.intervals(evaluation.name))
+        figures = evaluation.held_out
+        share = len(evaluation.some) / figures["snapshots"]
+        figures.update(found.intervals(evaluation.name, figures, share))
     return found
 
 

@@ -41,7 +41,8 @@ class Tree:
     """A tree, one entry per node, of which the first is the root.
 
     A row goes `left` where its `input` is at most `threshold`, else `right`; a leaf has LEAF there
-    and says `value`. `cover` is the weight of the training rows that came to the node.
+    and says `value`. `cover` is the weight of the training rows that came to the node, as the
+    package that grew the tree weighs them: XGBoost by p (1 - p).
     """
 
     input: Ints
@@ -61,7 +62,7 @@ class Tree:
         return self.value[node]
 
     def mean(self) -> float:
-        """What it says of the training rows on average."""
+        """What it says on average, by the cover of its leaves."""
         shares = {0: 1.0}
         total = 0.0
         for node in range(len(self.left)):
@@ -92,7 +93,7 @@ class Forest:
         return self.bias + sum((tree.values(rows) for tree in self.trees), np.zeros(rows.shape[1]))
 
     def mean(self) -> float:
-        """The sum for the training rows, on average."""
+        """The sum of what the trees say on average."""
         return self.bias + sum(tree.mean() for tree in self.trees)
 
     def contributions(self, rows: Floats) -> Floats:

@@ -33,9 +33,16 @@ PARAMETERS = {
 @pytest.fixture(scope="module")
 def rows(spark):
     rng = np.random.default_rng(7)
-    known = rng.normal(size=(3000, 2)).round(3)
-    label = rng.random(3000) < 1 / (1 + np.exp(-2 * known[:, 0]))
-    table = [(n, float(x), 2.0, float(y), int(label[n]), 1.0) for n, (x, y) in enumerate(known)]
+    return _rows(spark, rng.normal(size=(3000, 2)))
+
+
+def _rows(spark, known):
+    """Rows of which the first number tells the label, as far from 0 as a sum of money may be."""
+    rng = np.random.default_rng(8)
+    label = rng.random(len(known)) < 1 / (1 + np.exp(-2 * known[:, 0]))
+    table = [
+        (n, 1000 + float(x), 2.0, float(y), int(label[n]), 1.0) for n, (x, y) in enumerate(known)
+    ]
     schema = f"id int, x double, constant double, y double, {LABEL} int, {WEIGHT} double"
     return spark.createDataFrame(table, schema).repartition(3, "id").sortWithinPartitions("id")
 
@@ -90,6 +97,23 @@ def test_workers_say_what_the_package_says(rows, fitted, name):
     raw = np.array([vector.toArray()[1] for vector in found["rawPrediction"]])
     assert raw == pytest.approx(np.log(found["p"] / (1 - found["p"])), abs=1e-9)
     assert found["p"].corr(found["x"]) > 0.8
+
+
+def test_no_row_takes_another_branch_than_in_the_package(spark, name):
+    """Of 20,000 numbers many are next to a split, closer than single precision tells apart."""
+    many = _rows(spark, np.random.default_rng(9).normal(size=(20_000, 2)))
+    found = _scored(_pipeline(name).fit(many), many)
+    expected = _by_the_package(name, many)
+    assert np.abs(found["p"].to_numpy() - expected).max() < (1e-6 if name == "xgboost" else 1e-12)
+
+
+def test_a_number_goes_where_single_precision_takes_it():
+    rng = np.random.default_rng(10)
+    known = np.concatenate([rng.normal(size=500) * 10.0 ** rng.integers(-8, 9, 500), [0.0, -1e18]])
+    for border in known.astype(np.float32):
+        threshold = boosting.up_to(border)
+        assert np.float32(threshold) == border
+        assert np.float32(np.nextafter(threshold, np.inf)) > border
 
 
 def test_the_same_fit_gives_the_same_model(rows, fitted, name):

@@ -62,8 +62,35 @@ def test_one_class_leaves_scores_as_they_are(positives):
 
 
 def test_a_calibration_never_turns_the_ranking_round():
-    against = pd.DataFrame({"probability": [0.9, 0.1], "n": 100.0, "positives": [10.0, 90.0]})
-    assert fit_platt(against, 1.0).slope == 1.0
+    against = pd.DataFrame({"probability": [0.9, 0.1], "n": 100.0, "positives": [10.0, 30.0]})
+    for fit in (fit_platt, fit_beta):
+        found = fit(against, 1.0)
+        assert found.slope == 1.0
+        assert found.intercept < 0
+
+
+OF_NO_USE = {
+    # Who ordered in the last window orders less, as where people buy for a season.
+    "turned round": pd.DataFrame(
+        {"probability": [0.75, 0.25], "n": [100.0, 900.0], "positives": [2.0, 50.0]}
+    ),
+    "one score": pd.DataFrame({"probability": [0.5], "n": [1000.0], "positives": [52.0]}),
+}
+
+
+@pytest.mark.parametrize("ratio", [1.0, 4.0])
+@pytest.mark.parametrize("known", OF_NO_USE)
+@pytest.mark.parametrize("kind", FITS)
+def test_scores_of_no_use_still_have_the_base_rate(kind, known, ratio):
+    histogram = OF_NO_USE[known]
+    found = FITS[kind](histogram, ratio)
+    assert found.weight_ratio == ratio
+    calibrated = histogram.assign(probability=found.of(histogram["probability"]))
+    predicted = (calibrated["probability"] * histogram["n"]).sum()
+    # A step of isotonic regression has half a customer more on either side.
+    exact = 0.01 if kind == "isotonic" else 1e-6
+    assert predicted == pytest.approx(histogram["positives"].sum(), rel=exact)
+    assert log_loss(calibrated) <= log_loss(histogram)
 
 
 def test_weights_multiply_the_odds_and_are_undone(spark):

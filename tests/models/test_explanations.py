@@ -14,11 +14,12 @@ import xgboost
 from pyspark.ml import Pipeline
 from pyspark.ml.classification import DecisionTreeClassifier, FMClassifier
 from pyspark.ml.functions import vector_to_array
+from pyspark.sql import functions as F
 
 from conf.errors import ConfigurationError
 from models.blending import Member, said, together
 from models.boosting import OF_CATBOOST, OF_LIGHTGBM, OF_XGBOOST
-from models.calibration import Beta, Isotonic, Platt
+from models.calibration import HIGHEST, Beta, Isotonic, Platt
 from models.candidates import CANDIDATES
 from models.explanations import plain, with_reasons
 from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
@@ -30,20 +31,22 @@ pytestmark = pytest.mark.slow
 
 AS_OF = date(2024, 6, 1)
 INPUTS = Inputs(
-    ("orders_30d", "gap_mean_days", "revenue_lifetime"),
+    ("orders_30d", "gap_mean_days", "revenue_lifetime", "first_reward"),
     {"favourite": ("tea", "it's \\ hot")},
-    {"orders_30d": (0.0, 3.0), "revenue_lifetime": (-40.0, 1e2 / 3)},
+    {"orders_30d": (0.0, 3.0), "revenue_lifetime": (-40.0, 1e2 / 3), "first_reward": (0.7, 0.7)},
 )
 TYPES = {
     "orders_30d": "int",
     "gap_mean_days": "double",
     "revenue_lifetime": "double",
+    "first_reward": "double",
     "favourite": "string",
 }
 WORDS = {
     "orders_30d": "Orders in the last 30 days",
     "gap_mean_days": "Mean days between orders; null below two",
     "revenue_lifetime": "Money spent",
+    "first_reward": "The first reward; null before one",
     "favourite": "The favourite category; null where there is none",
 }
 CALIBRATIONS = {
@@ -66,33 +69,38 @@ GRIDS = {
 
 @pytest.fixture(scope="module")
 def snapshots(spark):
-    """Customers with favourites that are known, rare, hostile or none, and with gaps or none."""
-    rng = np.random.default_rng(8)
+    """Customers with favourites that are known, rare, hostile or none, with gaps or none, and with
+    a reward, which is the same for all, or none.
+    """
+    rng, of_rewards = np.random.default_rng(8), np.random.default_rng(9)
     texts = ["tea", "it's \\ hot", "rare", None]
     rows = []
     for k in range(2000):
         orders, favourite = int(rng.poisson(1.5)), texts[rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])]
         gap = float(rng.gamma(2, 20)) if rng.random() < 0.6 else None
+        reward = 0.7 if of_rewards.random() < 0.5 else None
         odds = 0.9 * orders - 1.5 + (0.8 if favourite == "tea" else 0.0) - (gap or 60) / 50
+        odds += 0.6 if reward else 0.0
         label = int(rng.random() < 1 / (1 + np.exp(-odds)))
         money = float(np.round(rng.normal(50, 80), 2))
-        rows.append((f"c{k:04}", AS_OF, orders, gap, money, favourite, label, 1.0))
+        rows.append((f"c{k:04}", AS_OF, orders, gap, money, reward, favourite, label, 1.0))
     schema = (
         "customer_id string, as_of date, orders_30d int, gap_mean_days double, "
-        "revenue_lifetime double, favourite string, label int, weight double"
+        "revenue_lifetime double, first_reward double, favourite string, label int, weight double"
     )
     return spark.createDataFrame(rows, schema).repartition(2).persist()
 
 
 @pytest.fixture(scope="module")
 def members(snapshots) -> dict[str, Member]:
-    found = {}
-    for name, grid in GRIDS.items():
-        estimator = CANDIDATES[name].estimator(1)
-        fixed = estimator.copy({estimator.getParam(k): v for k, v in grid.items()})
-        pipeline = Pipeline(stages=[*CANDIDATES[name].preparation(INPUTS), fixed]).fit(snapshots)
-        found[name] = Member(name, pipeline, CALIBRATIONS[name], {})
-    return found
+    return {name: _member(snapshots, name, GRIDS[name], CALIBRATIONS[name]) for name in GRIDS}
+
+
+def _member(snapshots, name, point, calibration) -> Member:
+    estimator = CANDIDATES[name].estimator(1)
+    fixed = estimator.copy({estimator.getParam(k): v for k, v in point.items()})
+    pipeline = Pipeline(stages=[*CANDIDATES[name].preparation(INPUTS), fixed]).fit(snapshots)
+    return Member(name, pipeline, calibration, {})
 
 
 @pytest.fixture(scope="module")
@@ -150,16 +158,20 @@ def test_the_open_form_says_what_spark_says(snapshots, pair):
     assert found.std() > 0.02
 
 
-def test_the_onnx_graph_says_what_spark_says(snapshots, pair):
-    of, model = pair
-    rows = _by_spark(snapshots, of, model)
+def _by_onnx(rows, model) -> dict[str, np.ndarray]:
     numbers, texts = columns(model)
     feed = {NUMBERS: rows[numbers].to_numpy(float)}
     if texts:
         feed[TEXTS] = rows[texts].fillna("").to_numpy(object)
     session = onnxruntime.InferenceSession(onnx_model(model))
     outputs = [one.name for one in session.get_outputs()]
-    found = dict(zip(outputs, session.run(outputs, feed), strict=True))
+    return dict(zip(outputs, session.run(outputs, feed), strict=True))
+
+
+def test_the_onnx_graph_says_what_spark_says(snapshots, pair):
+    of, model = pair
+    rows = _by_spark(snapshots, of, model)
+    found = _by_onnx(rows, model)
     assert found[PROBABILITY] == pytest.approx(rows["probability"].to_numpy(), abs=1e-12)
     for place, (member, read) in enumerate(zip(model.members, reads(model), strict=True)):
         expected = member.read(_columns(rows))
@@ -175,6 +187,35 @@ def test_contributions_add_up_to_the_probability(snapshots, pair):
     moved, base = explainer.contributions(read), explainer.average
     assert moved.shape == (len(TYPES), len(rows))
     assert moved.sum(axis=0) + base == pytest.approx(rows["probability"].to_numpy(), abs=1e-6)
+
+
+# Logits without end, and a curve that leads beyond what a probability can be.
+CERTAIN = {
+    "logistic_regression": ({"regParam": 0.0}, Platt(1.0, -3.0, 0.4)),
+    "random_forest": ({"numTrees": 6, "maxDepth": 6}, Platt(2.0, 1.0, 3.0)),
+}
+
+
+@pytest.mark.parametrize("names", [["logistic_regression"], list(CERTAIN)], ids="+".join)
+def test_all_forms_say_the_same_of_what_is_all_but_certain(spark, snapshots, tmp_path, names):
+    parted = snapshots.withColumn("label", (F.col("orders_30d") > 1).cast("int"))
+    of = [_member(parted, name, *CERTAIN[name]) for name in names]
+    open_members = []
+    for member in of:
+        member.pipeline.save(f"{tmp_path}/{member.name}")
+        open_members.append(opened(spark, member, f"{tmp_path}/{member.name}", INPUTS))
+    model = OpenModel(tuple(open_members), Platt(1.0, 0.2, 0.5) if names[1:] else Platt(1.0))
+    rows = _by_spark(parted, of, model)
+    read = [member.read(_columns(rows)) for member in model.members]
+    assert (np.abs(model.members[0].sum.said(read[0])) > HIGHEST + 1).any()
+    expected = rows["probability"].to_numpy()
+    # Near to 1 the rest of a probability, and so its logit, is known to ten digits.
+    assert model.probability(_columns(rows)) == pytest.approx(expected, abs=1e-9)
+    assert _by_onnx(rows, model)[PROBABILITY] == pytest.approx(expected, abs=1e-9)
+    explainer = Explainer(model)
+    moved = explainer.contributions(read)
+    assert np.isfinite(moved).all()
+    assert moved.sum(axis=0) + explainer.average == pytest.approx(expected, abs=1e-6)
 
 
 def test_reasons_are_the_largest_contributions_with_their_values(snapshots, pair):
@@ -268,8 +309,8 @@ def test_contributions_of_boosters_are_their_own(snapshots, members, open_member
 def test_sentences_are_for_people(spark, snapshots, members, open_members):
     model = OpenModel((open_members["gbt"],), Platt(1.0))
     one = [
-        ("c", AS_OF, 3, None, 1234.5, "tea", 1, 1.0),
-        ("d", AS_OF, 0, 12.346, 50.0, None, 0, 1.0),
+        ("c", AS_OF, 3, None, 1234.5, None, "tea", 1, 1.0),
+        ("d", AS_OF, 0, 12.346, 50.0, None, None, 0, 1.0),
     ]
     rows = _by_spark(spark.createDataFrame(one, snapshots.schema), [members["gbt"]], model)
     told = {r["feature"]: r["sentence"] for reasons in rows["reasons"] for r in reasons}

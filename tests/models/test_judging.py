@@ -55,6 +55,21 @@ def test_intervals_hold_the_figure_shrink_with_more_customers_and_repeat():
         assert ends[1][1] - ends[1][0] < 0.2 * (ends[0][1] - ends[0][0])
 
 
+def test_the_interval_of_a_figure_of_more_customers_is_around_it_and_narrower():
+    every = _said(10_000)
+    some = every.iloc[:2_500]
+    figures = metrics(counted(every), 0.5)
+    found, whole = (bootstrap({"m": said}, 1) for said in (some, every))
+    alone, ends = found.intervals("m"), whole.intervals("m")
+    of_all = found.intervals("m", figures, 0.25)
+    for metric in ("roc_auc", "log_loss", "mean_probability"):
+        low, high = of_all[f"{metric}_low"], of_all[f"{metric}_high"]
+        assert low < figures[metric] < high
+        width = alone[f"{metric}_high"] - alone[f"{metric}_low"]
+        assert high - low == pytest.approx(width / 2)
+        assert high - low == pytest.approx(ends[f"{metric}_high"] - ends[f"{metric}_low"], rel=0.15)
+
+
 def test_an_interval_is_as_wide_as_the_error_of_hanley_and_mcneil():
     said = _said(4000)
     area, label = roc_auc(counted(said)), said["label"] == 1

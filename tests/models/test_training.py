@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pyspark.ml import Pipeline
 from pyspark.ml.classification import GBTClassifier
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -367,6 +368,27 @@ def test_inputs_that_do_not_vary_are_left_out(snapshots):
     inputs = chosen_inputs(snapshots, ["signal", "constant"], ["favourite"])
     assert inputs.numeric == ("signal",)
     assert inputs.texts == {"favourite": ("tea",)}
+
+
+def test_what_is_one_number_or_missing_varies(snapshots):
+    has = F.col("noise").isNotNull()
+    others = {
+        "reward": F.when(has, 0.7),
+        "nothing": F.lit(None).cast("double"),
+        "known_later": F.when(F.col("as_of") > DATES[0], 0.7),
+    }
+    inputs = chosen_inputs(snapshots.withColumns(others), ["signal", "constant", *others], [])
+    assert inputs.numeric == ("signal", "reward")
+    assert inputs.ranges["reward"] == (0.7, 0.7)
+
+
+def test_what_is_one_number_or_missing_does_not_move_a_line(snapshots):
+    known = snapshots.withColumn("reward", F.when(F.col("noise").isNotNull(), 0.7))
+    inputs = chosen_inputs(known, ["signal", "reward"], [])
+    fitted = Pipeline(stages=for_linear(inputs)).fit(known)
+    assert list(fitted.stages[-1].std)[1] == 0
+    read = fitted.transform(known).select(vector_to_array(VECTOR)[1].alias("x"))
+    assert [row["x"] for row in read.distinct().collect()] == [0.0]
 
 
 def test_the_inputs_of_a_wide_table_are_compiled(spark, tmp_path):
