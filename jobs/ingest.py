@@ -28,6 +28,8 @@ from lake.ingestion import business_session, mapped, read_log
 from lake.store import among
 
 SAMPLE_ROWS = 10_000
+# Files without a row that are named.
+NAMED = 5
 # Of a refused row, so many characters are shown.
 EXAMPLE = 120
 # What is said of the rows that a table has.
@@ -73,6 +75,7 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
     for shared in (QUARANTINE, INGESTED_FILES):
         job.lake.complete(shared)
     with business_session(job.spark, source.time_zone):
+        came: dict[str, list[int]] = {}
         # First: a file that comes or grows meanwhile then counts as new the next time.
         files = files_of(job, given)
         rows = read_log(job.spark, source, path, table)
@@ -80,13 +83,14 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
             _say_what_is_new(files)
         if files is None or files.whole:
             remember(job, given, files.unfinished if files else [])
-            _take(job, given, rows, None)
+            came = _take(job, given, rows, None)
         elif files.anything:
             remember(job, given, files.unfinished)
             fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
-            _take(job, given, fresh, among("file", files.fresh | files.gone))
+            came = _take(job, given, fresh, among("file", files.fresh | files.gone))
         if files is not None and files.anything:
             remember(job, given, list(files.now.values()))
+            _say_what_came(files, came)
     job.lake.set_properties(
         table.name,
         {
@@ -101,7 +105,10 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
     return Ingested(kept + refused, kept, refused)
 
 
-def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
+def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> dict[str, list[int]]:
+    """Write the rows in the place of those that are there; gives for each file how many of them
+    are kept and refused.
+    """
     seen = Observation("ingest")
     is_refused = F.size("reasons") > 0
     # Observed rows are also a fence: the filters below are not evaluated line by line twice.
@@ -116,13 +123,21 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> None:
         Observation("kept"), F.count(F.lit(1)).alias("rows")
     )
     job.lake.replace(given.table, again.where(~is_refused), where)
-    kept = job.lake.read(given.table.name).where(where or "true").count()
-    left_out = quarantined(job, given).where(where or "true").count()
+    came: dict[str, list[int]] = {}
+    for place, there in enumerate((job.lake.read(given.table.name), quarantined(job, given))):
+        for file, count in there.where(where or "true").groupBy("file").count().collect():
+            came.setdefault(file, [0, 0])[place] = count
+    kept, left_out = _sums(came)
     if kept + left_out != total:
         raise InputError(
             f"{given}: {total:,} rows came, but {kept:,} were kept and {left_out:,} "
             "refused: did the log change while it was read? Run again"
         )
+    return came
+
+
+def _sums(came: dict[str, list[int]]) -> tuple[int, int]:
+    return sum(kept for kept, _ in came.values()), sum(refused for _, refused in came.values())
 
 
 def _say_what_is_new(files: Files) -> None:
@@ -137,11 +152,24 @@ def _say_what_is_new(files: Files) -> None:
         say("the lines of files that are gone go too (ingest.gone_files: keep lets them stay)")
 
 
+def _say_what_came(files: Files, came: dict[str, list[int]]) -> None:
+    """How many rows are of the files that were read now, where others are there already, and which
+    of the files have none.
+    """
+    kept, refused = _sums(came)
+    if files.fresh and not files.whole:
+        say(f"{kept + refused:,} rows of these = {kept:,} kept + {refused:,} quarantined")
+    if empty := sorted(files.fresh - came.keys()):
+        named = ", ".join(file.rpartition("/")[2] for file in empty[:NAMED])
+        more = f" and {len(empty) - NAMED:,} more files" if empty[NAMED:] else ""
+        say(f"no row in {named}{more}")
+
+
 def show_ingested(job: Job, given: Input, result: Ingested) -> None:
     """The account of rows, the refusals by reason, and what was kept."""
-    say(f"{result.rows:,} rows in = {result.kept:,} kept + {result.refused:,} quarantined")
+    say(f"{result.rows:,} rows in all = {result.kept:,} kept + {result.refused:,} quarantined")
     if result.refused:
-        _show_reasons(quarantined(job, given), "Quarantined, by reason")
+        _show_reasons(quarantined(job, given), "Quarantined in all, by reason")
     table = given.table
     summary = job.spark.sql(SUMMARIES[table.name], kept=job.lake.read(table.name))
     header, cells = summary.columns, [list(row) for row in summary.collect()]

@@ -35,12 +35,12 @@ def score(job: Job, as_of: date) -> None:
     if features.isEmpty():
         raise InputError(
             f"the table features has nobody to score at {as_of}: "
-            f"run `repurchase build-features --as-of {as_of}`"
+            f"run `repurchase build-features --as-of {as_of} --from {as_of}`"
         )
     if as_of not in up_to_date(job):
         raise InputError(
             f"the features of {as_of} were made with other settings, or of what the log was "
-            f"before: run `repurchase build-features --as-of {as_of}`"
+            f"before: run `repurchase build-features --as-of {as_of} --from {as_of}`"
         )
     say(f"champion {model.name}, version {model.version}")
     known = feature_columns(job)

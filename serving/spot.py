@@ -187,6 +187,8 @@ class Spot:
             wrong.append(("kind", f"must be one of {', '.join(KINDS)}"))
         day = _or_problem("ordered_at", self._day, order.get("ordered_at"), wrong)
         cents = _or_problem("amount", _hundredths, order.get("amount"), wrong)
+        if kind == "purchase" and (cents or 0) < 0:
+            wrong.append(("amount", "of a purchase must not be negative; is it a return?"))
         discount = _or_problem("discount", _hundredths, order.get("discount") or 0, wrong)
         quantity = _or_problem("quantity", _thousandths, order.get("quantity") or 0, wrong)
         return {

@@ -307,8 +307,8 @@ def test_the_command_takes_all_three_and_says_what_came(
 
     assert "Would be kept in events" in called("--input", shop.path("log"), *paths, "--check")
     said = called("--input", shop.path("log"), *paths)
-    assert "217 rows in = 216 kept + 1 quarantined" in said
-    assert "3 rows in = 2 kept + 1 quarantined" in said
+    assert "217 rows in all = 216 kept + 1 quarantined" in said
+    assert "3 rows in all = 2 kept + 1 quarantined" in said
     only = called(*paths)
     assert "Transactions" not in only
     assert "0 files are new or changed" in only

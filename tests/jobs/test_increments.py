@@ -93,6 +93,21 @@ def same(job: Job, other: Job, *names: str) -> None:
 ALL = ("transactions", "quarantine", "customer_days")
 
 
+def test_what_has_come_is_told_and_which_files_have_no_row(job, files, tmp_path, capsys) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500), line(2, 1, 700)])
+    growing = job("growing")
+    ingest(growing, files(), str(log))
+    write(log, "2.csv", [line(1, 2, 900), f",{START},1,0\n"])
+    write(log, "3.csv", [])
+    ingest(growing, files(), str(log))
+    said = capsys.readouterr().out
+    assert "2 files are new or changed, 0 are gone, 1 are there already" in said
+    assert "2 rows of these = 1 kept + 1 quarantined" in said
+    assert "no row in 3.csv" in said
+
+
 def test_of_files_of_one_day_each_the_log_of_the_table_tells_the_days(job, files, tmp_path) -> None:
     log = tmp_path / "log"
     log.mkdir()

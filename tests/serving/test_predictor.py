@@ -229,20 +229,21 @@ def test_every_wrong_field_is_told_with_its_row(predictor, wrong):
     assert [(one.row, one.field) for one in told.value.problems] == [(1, list(row)[-1])]
 
 
-WRONG_ORDERS = {
-    "customer_id": {"ordered_at": "2023-12-01", "amount": 1},
-    "ordered_at": {"customer_id": "a", "ordered_at": "yesterday", "amount": 1},
-    "amount": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "much"},
-    "kind": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "kind": "gift"},
-    "colour": {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "colour": "red"},
-}
+WRONG_ORDERS = [
+    ("customer_id", {"ordered_at": "2023-12-01", "amount": 1}),
+    ("ordered_at", {"customer_id": "a", "ordered_at": "yesterday", "amount": 1}),
+    ("amount", {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "much"}),
+    ("amount", {"customer_id": "a", "ordered_at": "2023-12-01", "amount": -1}),
+    ("kind", {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "kind": "gift"}),
+    ("colour", {"customer_id": "a", "ordered_at": "2023-12-01", "amount": 1, "colour": "red"}),
+]
 
 
-@pytest.mark.parametrize("field", WRONG_ORDERS)
-def test_every_wrong_order_is_told_with_its_row(predictor, field):
+@pytest.mark.parametrize(("field", "order"), WRONG_ORDERS)
+def test_every_wrong_order_is_told_with_its_row(predictor, field, order):
     right = {"customer_id": "a", "ordered_at": "2023-12-01", "amount": "19.90"}
     with pytest.raises(InvalidRows) as told:
-        predictor.predict_orders([right, WRONG_ORDERS[field]])
+        predictor.predict_orders([right, order])
     assert [(one.row, one.field) for one in told.value.problems] == [(1, field)]
 
 
