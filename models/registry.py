@@ -209,7 +209,10 @@ def roll_back(lake: Lake, horizon: Horizon, to: str | None, reason: str) -> tupl
     if withdrawn:
         lake.update(
             MODELS,
-            {"published": "false", "decision": quoted(reason)},
+            {
+                "published": "false",
+                "decision": f"concat_ws('; before: ', {quoted(reason)}, decision)",
+            },
             among("model_version", withdrawn),
         )
     return withdrawn, versions[place]

@@ -59,13 +59,14 @@ def _add(job: Job, version: str, days: int) -> None:
 
 def test_rolling_back_brings_the_champion_before_again(job):
     last = find_champion(job.lake, log_span(job, None).as_of, MONTH)
+    why = job.lake.read("models").first()["decision"]
     _add(job, "older", 10)
     _add(job, "oldest", 20)
     assert roll_back(job.lake, MONTH, None, "it was wrong") == ([last.version], "older")
     assert find_champion(job.lake, last.trained_for, MONTH).version == "older"
     withdrawn = job.lake.read("models").where("NOT published").collect()
     assert [(row["model_version"], row["decision"]) for row in withdrawn] == [
-        (last.version, "it was wrong")
+        (last.version, f"it was wrong; before: {why}")
     ]
     assert roll_back(job.lake, MONTH, "oldest", "again") == (["older"], "oldest")
     with pytest.raises(InputError, match="no published model before"):
