@@ -23,7 +23,8 @@ from deltalake import DeltaTable
 from benchmarks.peers import FEATURES as FEW
 from benchmarks.peers import REPEATS, WARM_UPS, WINDOWS, spark_session
 from benchmarks.speed import LAST, ROOT, START, log_of
-from features.catalogue import catalogue
+from features.calendar import numbered
+from features.catalogue import Feature, catalogue
 from features.customer_days import CUSTOMER_DAYS, by_range_of_days, customer_days
 from features.fold import Fold
 from features.windows import Snapshots, made_features, stored_ranges
@@ -88,12 +89,16 @@ def _snapshots(day: date) -> Snapshots:
     return Snapshots((day,), WINDOWS, HORIZON_DAYS, START, None)
 
 
+def _called(names: Collection[str]) -> list[Feature]:
+    return [feature for feature in CATALOGUE if feature.name in names]
+
+
 def _folded(names: Collection[str]) -> Fold:
-    return _snapshots(TODAY).fold([f for f in CATALOGUE if f.name in names])
+    return _snapshots(TODAY).fold(_called(names))
 
 
 def _table(names: Collection[str]) -> Table:
-    return FEATURES.with_columns([f.column() for f in CATALOGUE if f.name in names])
+    return FEATURES.with_columns([feature.column() for feature in _called(names)])
 
 
 def make(stored: Lake, made: Lake, names: Collection[str], day: date) -> None:
@@ -106,7 +111,7 @@ def make(stored: Lake, made: Lake, names: Collection[str], day: date) -> None:
 def copy(made: Lake, names: Collection[str], of: date, day: date) -> None:
     """The features of one day as those of another, with nothing but their ages changed."""
     files = [(file,) for file in _files(made, FEATURES.name, of)]
-    number, older = (day - date(1970, 1, 1)).days, (day - of).days
+    number, older = numbered(day), (day - of).days
 
     def aged(batches: Batches) -> Batches:
         for batch in batches:

@@ -23,9 +23,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 # Names of Spark's options whose values are for Spark alone.
 _SECRET = re.compile(r"secret|password|token|credential|(access|account|api)[._-]?key", re.I)
-
-
-# In days, of which there must be as many before any date.
+# In days; the calendar begins more than so many before any log.
 LONGEST_WINDOW = 99_999
 
 

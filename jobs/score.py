@@ -45,9 +45,7 @@ def score(job: Job, as_of: date) -> None:
     say(f"champion {model.name}, version {model.version}")
     known = feature_columns(job)
     if why := model.lacks([column.name for column in known]):
-        raise InputError(
-            f"{why}: give the --env and --set that it was trained with, or train again"
-        )
+        raise InputError(f"{why}: give the --env and --set of its training, or train again")
     types, words = {c.name: c.type for c in known}, {c.name: c.description for c in known}
     where = f"as_of = DATE'{as_of}' AND {horizon.where}"
     # Scored once: deciles need all probabilities before the first row can be written.

@@ -64,8 +64,6 @@ def _transactions(parsed: DataFrame, mapping: Mapping) -> DataFrame:
             "_amount_double": F.col("amount").try_cast("double"),
             "_raw_quantity": F.col("quantity"),
             "_raw_discount": F.col("discount"),
-            "_units": F.abs(F.col("quantity").try_cast("double")),
-            "_off": F.abs(F.col("discount").try_cast("double")),
             "discount": F.abs(F.col("discount").try_cast("decimal(18,2)")),
         }
     )
@@ -97,18 +95,19 @@ def _transaction_checks(limits: Limits) -> list[Check]:
         (~usable & (size < float("inf")), "amount is above max_amount"),
         (kind.isNull() | ~kind.isin(*KINDS), "kind is none of " + ", ".join(KINDS)),
         ((kind == "purchase") & (money < 0), "a purchase has a negative amount"),
-        *_limited("quantity", "_units", limits.max_quantity, "max_quantity"),
-        *_limited("discount", "_off", limits.max_amount, "max_amount"),
+        *_limited("quantity", limits.max_quantity, "max_quantity"),
+        *_limited("discount", limits.max_amount, "max_amount"),
     ]
 
 
-def _limited(column: str, size: str, most: float, limit: str) -> list[Check]:
+def _limited(column: str, most: float, limit: str) -> list[Check]:
     """What is not blank is a number, of no more than the limit."""
-    found = F.nanvl(size, F.lit(None).cast("double"))
-    above = F.coalesce(found > most, F.lit(False))
+    raw = f"_raw_{column}"
+    size = F.nanvl(F.abs(F.col(raw).try_cast("double")), F.lit(None).cast("double"))
+    above = F.coalesce(size > most, F.lit(False))
     return [
         (
-            ~blank(f"_raw_{column}") & ~above & (found.isNull() | F.col(column).isNull()),
+            ~blank(raw) & ~above & (size.isNull() | F.col(column).isNull()),
             f"{column} is not a number",
         ),
         (above, f"{column} is above {limit}"),

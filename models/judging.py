@@ -130,11 +130,10 @@ class Bootstrap:
         for metric, of_models in self.found.items():
             if model not in of_models:
                 continue
-            here, *resampled = of_models[model]
-            low, high = _between(np.array(resampled))
+            here, low, high = float(of_models[model][0]), *_between(of_models[model][1:])
             if figures is not None and share < 1:
                 low, high = (figures[metric] + (e - here) * share**0.5 for e in (low, high))
-            found |= {f"{metric}_low": float(low), f"{metric}_high": float(high)}
+            found |= {f"{metric}_low": low, f"{metric}_high": high}
         return found
 
     def comparisons(self) -> list[Comparison]:
