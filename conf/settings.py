@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -33,6 +34,10 @@ def _ascending(days: tuple[int, ...]) -> tuple[int, ...]:
             f"give different whole days from 1 to {LONGEST_WINDOW}, in ascending order"
         )
     return days
+
+
+def _in_days(window: object) -> object:
+    return f"{window}d" if isinstance(window, int) and not isinstance(window, bool) else window
 
 
 def _windows(windows: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,12 +101,18 @@ class IngestSettings(Strict):
 
 
 class CustomFeature(Strict):
-    """A feature of the user's: a Spark SQL aggregate over the lines of each window."""
+    """A feature of the user's: a Spark SQL aggregate over the lines of each window, which is 30d
+    or 30 (days) or lifetime.
+    """
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     description: str = Field(min_length=1)
     sql: str = Field(min_length=1)
-    windows: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_windows)]
+    windows: Annotated[
+        tuple[Annotated[str, BeforeValidator(_in_days)], ...],
+        Field(min_length=1),
+        AfterValidator(_windows),
+    ]
 
 
 class FeatureSettings(Strict):

@@ -78,8 +78,8 @@ ATTRIBUTES = Behind(
 )
 
 
-def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
-    """Show the value, computed anew from the customer's lines, and those lines.
+def explain(job: Job, span: LogSpan, customer: str, feature: str, most: int = MOST_LINES) -> None:
+    """Show the value, computed anew from the customer's lines, and the latest of those lines.
 
     Raises InputError for an unknown feature or customer.
     """
@@ -111,7 +111,7 @@ def explain(job: Job, span: LogSpan, customer: str, feature: str) -> None:
     is_of_last = is_ours and feature.startswith(LAST_ORDER)
     days = _last_order_day(known) if is_of_last else _days(job, span, feature)
     for rows_behind in _behind(job, feature):
-        _show(job, span, customer, rows_behind, days)
+        _show(job, span, customer, rows_behind, days, most)
 
 
 def _behind(job: Job, feature: str) -> list[Behind]:
@@ -129,10 +129,15 @@ def _behind(job: Job, feature: str) -> list[Behind]:
 
 
 def _show(
-    job: Job, span: LogSpan, customer: str, behind: Behind, days: tuple[date | None, date]
+    job: Job,
+    span: LogSpan,
+    customer: str,
+    behind: Behind,
+    days: tuple[date | None, date],
+    most: int,
 ) -> None:
     """The customer's rows from the first of the days on (None: from the beginning) and before the
-    last.
+    last; of too many, the latest.
     """
     begin, end = days
     day = F.col(behind.day)
@@ -144,14 +149,14 @@ def _show(
     local = F.from_utc_timestamp("happened_at", clock(job).time_zone)
     shown_as = F.date_format(local, "yyyy-MM-dd HH:mm:ss")
     columns = [shown_as.alias(name) if name == "happened_at" else name for name in behind.shown]
-    cells = past.orderBy(*behind.order).select(*columns).limit(MOST_LINES + 1).collect()
+    latest = past.orderBy(*map(F.desc, behind.order)).select(*columns).limit(most + 1).collect()
     show(
         f"The customer's {behind.what} {when}",
         list(behind.shown),
-        [["" if cell is None else str(cell) for cell in row] for row in cells[:MOST_LINES]],
+        [["" if cell is None else str(cell) for cell in row] for row in latest[:most][::-1]],
     )
-    if len(cells) > MOST_LINES:
-        say(f"the first {MOST_LINES} of {past.count():,} {behind.what}")
+    if len(latest) > most:
+        say(f"the latest {most:,} of {past.count():,} {behind.what}; --lines shows more")
 
 
 def _is_fitted(job: Job, as_of: date) -> bool:
@@ -210,12 +215,13 @@ def main(
     feature: Annotated[str, typer.Option(help="Its name in the table features.")],
     lake: LakeDir = None,
     as_of: AsOf = None,
+    lines: Annotated[int, typer.Option(min=1, help="Show so many of them.")] = MOST_LINES,
     env: Env = "local",
     set_: Set = None,
 ) -> None:
-    """Show a customer's feature and the lines of the log behind it."""
+    """Show a customer's feature and the lines of the log behind it, the latest of them."""
     job = open_job(env, set_, lake)
-    explain(job, log_span(job, as_of), customer, feature)
+    explain(job, log_span(job, as_of), customer, feature, lines)
 
 
 if __name__ == "__main__":

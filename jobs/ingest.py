@@ -180,11 +180,19 @@ def show_ingested(job: Job, given: Input, result: Ingested) -> None:
 
 
 def check(job: Job, given: Input) -> None:
-    """Say what the first rows of the input would become, without writing."""
+    """Say what the first rows of the input would become, without writing: of files, those that
+    are not in the lake yet.
+    """
     source, table = given.source, given.table
     with business_session(job.spark, source.time_zone):
-        rows = read_log(job.spark, source, given.path, table).limit(SAMPLE_ROWS)
-        lines = mapped(rows, source, limits_of(job), table).persist()
+        files = files_of(job, given)
+        rows = read_log(job.spark, source, given.path, table)
+        if files is not None and files.known:
+            _say_what_is_new(files)
+            if not files.fresh:
+                return
+            rows = rows.where(F.col("_file").isin(sorted(files.fresh)))
+        lines = mapped(rows.limit(SAMPLE_ROWS), source, limits_of(job), table).persist()
         refused = lines.where(F.size("reasons") > 0)
         total, bad = lines.count(), refused.count()
         if total == 0:

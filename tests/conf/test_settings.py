@@ -73,6 +73,11 @@ def test_set_has_the_last_word(override: str, reads, value: object) -> None:
     assert read == value
 
 
+def test_a_window_of_ones_own_feature_may_be_a_number_of_days(written) -> None:
+    text = "features: {custom: [{name: a, description: b, sql: c, windows: [30, 7d, lifetime]}]}"
+    assert load_settings(written(text)).features.custom[0].windows == ("30d", "7d", "lifetime")
+
+
 def test_spark_options_are_text_however_yaml_reads_them(written) -> None:
     text = "spark: {config: {a.b: true, a.c: 0.5, a.d: 8, a.e: 4g}}\n"
     mine, base = load_settings(written(text)).spark.config, load_settings("base").spark.config

@@ -14,6 +14,7 @@ from conf.errors import InputError
 from conf.settings import load_settings
 from features.catalogue import catalogue
 from jobs.cli import app
+from jobs.console import BAD_INPUT
 from jobs.explain import _behind, _days, explain
 from jobs.options import Job, LogSpan, log_span
 from lake.store import Lake
@@ -65,6 +66,17 @@ def test_the_value_is_that_of_the_table_and_the_lines_are_those_of_the_window(
 
 
 @pytest.mark.slow
+def test_of_many_lines_the_latest_are_shown(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    row, _ = explained(job, "orders_lifetime", "orders_lifetime", capsys)
+    lines = lines_ago(job, row, 1, 10_000)
+    explain(job, log_span(job, None), row.customer_id, "orders_lifetime", most=2)
+    said = capsys.readouterr().out
+    shown = re.findall(r"^ +(\d{4}-\d\d-\d\d) ", said, re.MULTILINE)
+    assert shown == [str(day) for day in sorted(line.ordered_on for line in lines)[-2:]]
+    assert f"the latest 2 of {len(lines):,} lines; --lines shows more" in said
+
+
+@pytest.mark.slow
 def test_of_a_feature_of_the_last_order_its_lines_and_their_products_are_shown(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,7 +119,8 @@ def test_what_does_not_exist_is_told(job: Job) -> None:
         explain(job, span, "nobody", "revenue_30d")
 
 
-def test_the_list_has_every_family_and_your_own() -> None:
+@pytest.mark.slow
+def test_the_list_has_every_family_and_your_own(spark: SparkSession) -> None:
     own = "features.custom=[{name: tea, description: Cups, sql: count(1), windows: [30d]}]"
     said = CliRunner().invoke(app, ["features", "list", "--set", own], terminal_width=200)
     assert said.exit_code == 0
@@ -118,3 +131,11 @@ def test_the_list_has_every_family_and_your_own() -> None:
     known = catalogue(*wanted, popularity=True, predictions=True)
     assert f"{len(known) + 1} columns" in said.output
     assert all(f.name in said.output for f in known if not f.over)
+
+
+@pytest.mark.slow
+def test_the_list_tells_what_is_wrong_with_your_own(spark: SparkSession) -> None:
+    own = "features.custom=[{name: tea, description: Cups, sql: count(cups), windows: [30]}]"
+    said = CliRunner().invoke(app, ["features", "list", "--set", own], terminal_width=200)
+    assert said.exit_code == BAD_INPUT
+    assert "features.custom, tea: 'count(cups)' is no aggregate of the lines" in said.stderr

@@ -17,7 +17,8 @@ from conf.source import Source, load_source
 from features.increments import ORDERS, _Days, _days_read, _days_told, due, update_customer_days
 from jobs import build_features as building
 from jobs.build_features import build_features, known_features
-from jobs.ingest import ingest
+from jobs.ingest import check, ingest
+from jobs.inputs import Input
 from jobs.options import Job, log_span
 from jobs.score import score
 from jobs.train import snapshots_of
@@ -106,6 +107,26 @@ def test_what_has_come_is_told_and_which_files_have_no_row(job, files, tmp_path,
     assert "2 files are new or changed, 0 are gone, 1 are there already" in said
     assert "2 rows of these = 1 kept + 1 quarantined" in said
     assert "no row in 3.csv" in said
+
+
+def test_a_check_is_of_the_files_that_would_be_taken(job, files, tmp_path, capsys) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500), line(2, 1, 700)])
+    growing, given_log = job("growing"), Input(files(), str(log))
+    check(growing, given_log)
+    assert "of the first 2 rows, 2 would be kept" in capsys.readouterr().out
+    ingest(growing, files(), str(log))
+    write(log, "2.csv", [line(1, 2, 900)])
+    check(growing, given_log)
+    said = capsys.readouterr().out
+    assert "1 files are new or changed, 0 are gone, 1 are there already" in said
+    assert "of the first 1 rows, 1 would be kept" in said
+    ingest(growing, files(), str(log))
+    capsys.readouterr()
+    check(growing, given_log)
+    assert "of the first" not in capsys.readouterr().out
+    assert growing.lake.read("transactions").count() == 3
 
 
 def test_of_files_of_one_day_each_the_log_of_the_table_tells_the_days(job, files, tmp_path) -> None:
