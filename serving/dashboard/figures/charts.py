@@ -19,6 +19,11 @@ _AROUND, _LEGEND = 95, 30
 _MOST_DAYS = 40
 # Vega draws SVG: its text is text, to a screen reader and to a search on the page.
 _EMBED = {"embedOptions": {"renderer": "svg", "actions": False}}
+# Vega's own labels of a time are those of one country; these are written as everywhere else here.
+_MOMENT = (
+    "{words}Format(datum.value, {of}seconds(datum.value) ? '%H:%M:%S' : "
+    "{of}hours(datum.value) || {of}minutes(datum.value) ? '%H:%M' : '%Y-%m-%d')"
+)
 Chart: TypeAlias = "alt.Chart | alt.LayerChart | alt.FacetChart"
 
 
@@ -63,6 +68,14 @@ def dates(name: str, title: str, days: pd.Series) -> alt.X:
     values = [alt.DateTime(year=d.year, month=d.month, date=d.day) for d in known[-_MOST_DAYS:]]
     axis = alt.Axis(format="%Y-%m-%d", values=values, labelOverlap="greedy", labelSeparation=8)
     return alt.X(f"{name}:T", title=title, axis=axis)
+
+
+def moments(name: str, title: str, *, utc: bool = False) -> alt.X:
+    """Times along the x axis: of days the date, within a day the time on a clock of 24 hours."""
+    said = _MOMENT.format(words="utc" if utc else "time", of="utc" if utc else "")
+    axis = alt.Axis(tickCount=5, labelExpr=said, labelOverlap=True)
+    scale = alt.Scale(type="utc") if utc else alt.Undefined
+    return alt.X(f"{name}:T", title=title, axis=axis, scale=scale)
 
 
 def told(*fields: tuple[str, str, str]) -> list[alt.Tooltip]:

@@ -64,12 +64,7 @@ def missing_chart(rows: pd.DataFrame) -> c.Chart:
 def commits_chart(rows: pd.DataFrame) -> c.Chart:
     """When each table was written."""
     rows = rows.assign(when=rows["timestamp"].dt.strftime("%Y-%m-%d %H:%M:%S"))
-    x = alt.X(
-        "timestamp:T",
-        title="time of the commit, UTC",
-        axis=alt.Axis(tickCount=5),
-        scale=alt.Scale(type="utc"),
-    )
+    x = c.moments("timestamp", "time of the commit, UTC", utc=True)
     y = alt.Y("table:N", title=None, axis=alt.Axis(labelLimit=160))
     tooltip = c.told(
         *(("table:N", "table", ""), ("when:N", "when, UTC", "")),

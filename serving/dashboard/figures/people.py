@@ -106,7 +106,7 @@ def _columns(names: Sequence[str]) -> str:
 
 def orders_chart(rows: pd.DataFrame, as_of: pd.Timestamp, currency: str) -> c.Chart:
     """A stem for each order, at its time and as high as its money, and where today is."""
-    x = alt.X("ordered_at:T", title="time of the order", axis=alt.Axis(tickCount=6))
+    x = c.moments("ordered_at", "time of the order")
     y = c.height("amount", f"money, {currency}".rstrip(", "), ",.0f")
     tooltip = c.told(
         *(("ordered_at:T", "when", "%Y-%m-%d %H:%M"), ("kind:N", "kind", "")),
