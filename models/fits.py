@@ -120,6 +120,9 @@ class Watched(Estimator[Any]):
         if shelf and (kept := shelf.load(name)):
             with self._idle:
                 self._done, self._kept = self._done + 1, self._kept + 1
+                is_first = self._kept == 1
+            if is_first:
+                self.terms.report(f"{self.name}: goes on after an interruption")
             return kept
         with self._one(always):
             started = time.monotonic()

@@ -168,11 +168,8 @@ def train(
         inputs = _inputs(material, numeric, texts, report)
         contest = _compete(material, inputs, settings, report, checkpoints)
         best = _best(contest, settings.metric)
-        report(
-            f"champion: {best.evaluation.name}; refitting it with every matured date, and trying "
-            "it without each of the features that it uses most"
-        )
-        champion = _refit(best, material, inputs, settings)
+        report(f"champion: {best.evaluation.name}; refitting it with every matured date")
+        champion = _refit(best, material, inputs, settings, report)
     return TrainingResult(champion, contest)
 
 
@@ -382,7 +379,9 @@ def _merit(figures: Mapping[str, float], metric: str) -> float:
     return -math.inf if math.isnan(value) else sign * value
 
 
-def _refit(best: Rival, material: Material, inputs: Inputs, settings: TrainingSettings) -> Champion:
+def _refit(
+    best: Rival, material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
+) -> Champion:
     everything = merged(best.past, best.later)
     last = FITS[best.calibration.kind](everything, best.calibration.weight_ratio)
     inputs = with_ranges(inputs, material.learned)
@@ -391,10 +390,14 @@ def _refit(best: Rival, material: Material, inputs: Inputs, settings: TrainingSe
     def fitted(one: Tuned) -> Member:
         # In a blend each keeps its calibration, by which the blend of all is judged and calibrated.
         calibration = one.whole.calibration if several else last
-        return refitted(one, calibration, material, inputs, settings)
+        member = refitted(one, calibration, material, inputs, settings)
+        if several:
+            report(f"{one.candidate.name} is refitted")
+        return member
 
     spark, most = material.learned.sparkSession, settings.parallelism
     members = at_once(spark, most, fitted, best.of)
+    report("trying it without each of the features that it uses most")
     return Champion(
         best.evaluation.name,
         members,

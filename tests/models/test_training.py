@@ -270,8 +270,10 @@ def test_a_model_that_was_interrupted_is_not_fitted_again_where_it_was(snapshots
             )
     assert len(told) == 1
     fits.clear()
-    found = _train(snapshots, settings, checkpoints=checkpoints)
+    told.clear()
+    found = _train(snapshots, settings, told.append, checkpoints)
     assert len(fits) == 2 + 1 + 1
+    assert told.count("gbt: goes on after an interruption") == 1
     for one, other in zip(found.evaluations, expected.evaluations, strict=True):
         assert (one.cross_validated, one.held_out) == (other.cross_validated, other.held_out)
 
