@@ -488,7 +488,8 @@ def main(
             "--to",
             formats=["%Y-%m-%d"],
             metavar="DATE",
-            help="Last date to fill.  [default: as-of]",
+            help="Last date to fill.",
+            show_default="as-of",
         ),
     ] = None,
     step_days: Annotated[

@@ -14,6 +14,8 @@ from jobs.options import Env, Set, say_next
 from jobs.session import spark_session
 from lake.synthetic import SyntheticShop, synthetic_log, true_probabilities
 
+FIRST_DAY = datetime(2023, 1, 1)
+
 
 def generate(
     spark: SparkSession, shop: SyntheticShop, output: str, as_ofs: list[date], horizon_days: int
@@ -36,15 +38,21 @@ def main(
     days: Annotated[int, typer.Option(min=1, help="Days of log.")] = 730,
     seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 1,
     start: Annotated[
-        datetime, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="First day of the log.")
-    ] = datetime(2023, 1, 1),
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="First day of the log.",
+            show_default=f"{FIRST_DAY:%Y-%m-%d}",
+        ),
+    ] = FIRST_DAY,
     as_of: Annotated[
         list[datetime] | None,
         typer.Option(
             formats=["%Y-%m-%d"],
             metavar="DATE",
-            help="Day to write the true probabilities for; may be repeated."
-            "  [default: the day after the log, and one horizon before]",
+            help="Day to write the true probabilities for; may be repeated.",
+            show_default="the day after the log, and one horizon before",
         ),
     ] = None,
     env: Env = "local",

@@ -143,11 +143,11 @@ def _sums(came: dict[str, list[int]]) -> tuple[int, int]:
 def _say_what_is_new(files: Files) -> None:
     changed = len(files.fresh - files.early)
     say(
-        f"{changed:,} files are new or changed, {len(files.gone):,} are gone, "
-        f"{len(files.now) - changed:,} are there already"
+        f"files: {changed:,} new or changed, {len(files.gone):,} gone, "
+        f"{len(files.now) - changed:,} there already"
     )
     if files.early:
-        say(f"{len(files.early):,} of these have lines whose day has come: read again")
+        say(f"{len(files.early):,} of these read again: the day of some lines has come")
     if files.gone:
         say("the lines of files that are gone go too (ingest.gone_files: keep lets them stay)")
 
@@ -233,7 +233,10 @@ def _check_share(job: Job, given: Input, total: int, refused: int, where: str | 
         refused += stay
     share = refused / total
     if share > most or (refused == total and where is None):
-        _show_reasons(quarantined(job, given).where(where or "true"), "Quarantined, by reason")
+        _show_reasons(
+            quarantined(job, given).where(where or "true"),
+            "Quarantined, by reason",
+        )
         raise InputError(
             f"{given}: {refused:,} of {total:,} rows ({share:.0%}) break the contract, more "
             f"than ingest.max_refused_share = {most:g} allows; "
@@ -254,7 +257,7 @@ def _show_reasons(refused: DataFrame, title: str) -> None:
         .orderBy(F.desc("rows"), "reason")
     )
     show(
-        title,
+        f"{title}; a row may have several",
         ["reason", "rows", "for instance"],
         [[r[0], r[1], r[2][:EXAMPLE]] for r in counted.collect()],
     )

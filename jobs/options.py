@@ -31,7 +31,7 @@ Set = Annotated[
 ]
 LakeDir = Annotated[
     str | None,
-    typer.Option("--lake", metavar="DIR", help="Folder of the tables.  [default: lakehouse]"),
+    typer.Option("--lake", metavar="DIR", help="Folder of the tables.", show_default="lakehouse"),
 ]
 SourceFile = Annotated[
     str,
@@ -69,7 +69,8 @@ AsOf = Annotated[
         "--as-of",
         parser=_day_or_moment,
         metavar="DATE",
-        help="Today is this day: nothing from it on is used.  [default: the day after the log]",
+        help="Today is this day: nothing from it on is used.",
+        show_default="the day after the log",
     ),
 ]
 

@@ -16,16 +16,20 @@ from lake.store import quoted
 from models.registry import last_first
 from serving.report import Offer, Training, page
 
-_DEFAULT = "  [default: of training.threshold.profit, or {}]"
+_USUAL = "of training.threshold.profit, or {}"
 Margin = Annotated[
     float | None,
     typer.Option(
-        min=0.01, help=f"What an order brings, for the profit.{_DEFAULT.format(Offer.margin)}"
+        min=0.01,
+        help="What an order brings, for the profit.",
+        show_default=_USUAL.format(Offer.margin),
     ),
 ]
 Cost = Annotated[
     float | None,
-    typer.Option(min=0.0, help=f"What a contact costs.{_DEFAULT.format(Offer.contact_cost)}"),
+    typer.Option(
+        min=0.0, help="What a contact costs.", show_default=_USUAL.format(Offer.contact_cost)
+    ),
 ]
 
 
@@ -88,7 +92,8 @@ def offer_of(job: Job, margin: float | None = None, contact_cost: float | None =
 @handled
 def main(
     version: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Which one.  [default: the champion]")
+        str | None,
+        typer.Option(metavar="VERSION", help="Which one.", show_default="the champion"),
     ] = None,
     output: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     margin: Margin = None,

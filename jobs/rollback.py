@@ -17,7 +17,9 @@ def main(
     to: Annotated[
         str | None,
         typer.Option(
-            metavar="VERSION", help="A published one.  [default: the one before the last]"
+            metavar="VERSION",
+            help="A published one.",
+            show_default="the one before the last",
         ),
     ] = None,
     lake: LakeDir = None,

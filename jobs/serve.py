@@ -39,7 +39,9 @@ def main(
     ] = 5.0,
     horizon_days: Annotated[
         int | None,
-        typer.Option(min=1, help="Serve the champion of this horizon.  [default: the last one]"),
+        typer.Option(
+            min=1, help="Serve the champion of this horizon.", show_default="the last one"
+        ),
     ] = None,
     horizon_hours: Annotated[
         int | None, typer.Option(min=1, help="Instead of days, where it is in hours.")

@@ -78,7 +78,7 @@ def show_views(job: Job, made: list[View]) -> None:
 def main(
     output: Annotated[
         Path | None,
-        typer.Option(help="A file for the statements.  [default: those of a folder are shown]"),
+        typer.Option(help="A file for the statements.", show_default="those of a folder are shown"),
     ] = None,
     lake: LakeDir = None,
     env: Env = "local",

@@ -311,7 +311,7 @@ def test_the_command_takes_all_three_and_says_what_came(
     assert "3 rows in all = 2 kept + 1 quarantined" in said
     only = called(*paths)
     assert "Transactions" not in only
-    assert "0 files are new or changed" in only
+    assert "files: 0 new or changed" in only
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_what_has_come_is_told_and_which_files_have_no_row(job, files, tmp_path,
     write(log, "3.csv", [])
     ingest(growing, files(), str(log))
     said = capsys.readouterr().out
-    assert "2 files are new or changed, 0 are gone, 1 are there already" in said
+    assert "files: 2 new or changed, 0 gone, 1 there already" in said
     assert "2 rows of these = 1 kept + 1 quarantined" in said
     assert "no row in 3.csv" in said
 
@@ -120,7 +120,7 @@ def test_a_check_is_of_the_files_that_would_be_taken(job, files, tmp_path, capsy
     write(log, "2.csv", [line(1, 2, 900)])
     check(growing, given_log)
     said = capsys.readouterr().out
-    assert "1 files are new or changed, 0 are gone, 1 are there already" in said
+    assert "files: 1 new or changed, 0 gone, 1 there already" in said
     assert "of the first 1 rows, 1 would be kept" in said
     ingest(growing, files(), str(log))
     capsys.readouterr()
@@ -154,10 +154,10 @@ def test_a_file_is_taken_once_and_a_corrected_one_again(job, files, tmp_path, ca
     growing = up_to_date(job("growing"), files(), log)
     write(log, "2.csv", [line(1, 2, 900)])
     up_to_date(growing, files(), log)
-    assert "1 files are new or changed, 0 are gone, 1 are there already" in capsys.readouterr().out
+    assert "files: 1 new or changed, 0 gone, 1 there already" in capsys.readouterr().out
     version = growing.lake.version("transactions")
     up_to_date(growing, files(), log)
-    assert "0 files are new or changed, 0 are gone, 2 are there already" in capsys.readouterr().out
+    assert "files: 0 new or changed, 0 gone, 2 there already" in capsys.readouterr().out
     assert growing.lake.version("transactions") == version
     write(log, "1.csv", [line(1, 0, 600), line(3, 400, -100)])
     same(up_to_date(growing, files(), log), up_to_date(job("fresh1"), files(), log), *ALL)
@@ -259,14 +259,14 @@ def test_a_line_whose_day_has_not_come_waits_in_quarantine(
     up_to_date(waiting, files(), log)
     version = waiting.lake.version("transactions")
     ingest(waiting, files(), str(log))
-    assert "0 are gone, 2 are there already" in capsys.readouterr().out
+    assert "0 gone, 2 there already" in capsys.readouterr().out
     assert waiting.lake.version("transactions") == version
 
     allowed = Limits(1e7, 1e9, date(1970, 1, 1), date(2999, 1, 1))
     for module in ("jobs.ingest", "jobs.inputs"):
         monkeypatch.setattr(f"{module}.limits_of", lambda job: allowed)
     ingest(waiting, files(), str(log))
-    assert "1 of these have lines whose day has come" in capsys.readouterr().out
+    assert "1 of these read again" in capsys.readouterr().out
     assert waiting.lake.read("transactions").count() == 3
     assert waiting.lake.read("quarantine").isEmpty()
 
@@ -283,7 +283,7 @@ def test_it_is_told_that_lines_go(job, files, tmp_path, capsys) -> None:
     write(log, "3.csv", [line(1, 2, 500)])
     up_to_date(told, files(), log)
     said = capsys.readouterr().out
-    assert "1 files are new or changed, 2 are gone, 0 are there already" in said
+    assert "files: 1 new or changed, 2 gone, 0 there already" in said
     assert "ingest.gone_files: keep lets them stay" in said
 
 

@@ -5,10 +5,12 @@ import shlex
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from conf.errors import ConfigurationError, InputError
 from conf.settings import load_settings
 from features.calendar import Clock
+from jobs.cli import app
 from jobs.options import Job, _check_time, _day_or_moment, open_job, show_next
 from lake.store import Lake
 
@@ -66,3 +68,15 @@ def test_midnight_is_a_time_and_a_day_is_none():
         _check_time(midnight, Clock(day_starts_at="14:00"))
     with pytest.raises(typer.BadParameter, match="'soon' is no day"):
         _day_or_moment("soon")
+
+
+def test_help_says_what_is_taken_where_nothing_is_said():
+    for command, usual in {
+        "build-features": ["lakehouse", "the day after the log", "as-of"],
+        "report": ["the champion", "of training.threshold.profit"],
+        "rollback": ["the one before the last"],
+        "generate": ["2023-01-01"],
+    }.items():
+        shown = CliRunner().invoke(app, [command, "--help"]).output
+        said = " ".join(shown.replace("│", " ").split())
+        assert [words for words in usual if f"[default: ({words}" not in said] == []
