@@ -16,13 +16,12 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import SparkContext
 from pyspark.ml import Model
 from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
-from pyspark.ml.common import _py2java
 from pyspark.ml.functions import vector_to_array
 from pyspark.ml.linalg import DenseVector
 from pyspark.ml.param import Param
+from pyspark.ml.wrapper import JavaWrapper
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.utils import is_remote
@@ -44,6 +43,7 @@ ROUNDING = 1e-12
 LEAST_PARTS, ROWS_OF_PART = 4, 100_000
 # About so many rows make the sample, which the driver holds.
 SAMPLE = 50_000
+OF_SPARK = "org.apache.spark.ml.classification.LogisticRegressionModel"
 # The objective of a line that says nothing.
 NOTHING = float(np.log(2))
 
@@ -280,10 +280,6 @@ def _apart(answers: Floats, asked: Sequence[Asked]) -> list[Floats]:
 
 def _model(estimator: LogisticRegression, line: Floats) -> Model:
     """The line as Spark's own model, as Spark's own fit would make it."""
-    context = SparkContext._active_spark_context
-    assert context is not None
-    assert context._jvm is not None
-    coefficients = _py2java(context, DenseVector(line[:-1]))
-    kind = context._jvm.org.apache.spark.ml.classification.LogisticRegressionModel
-    made = LogisticRegressionModel(kind(estimator.uid, coefficients, float(line[-1])))
+    terms = estimator.uid, DenseVector(line[:-1]), float(line[-1])
+    made = LogisticRegressionModel(JavaWrapper._new_java_obj(OF_SPARK, *terms))
     return estimator._copyValues(made)

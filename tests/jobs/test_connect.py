@@ -1,5 +1,6 @@
 """The whole job on a Spark Connect server gives the features and scores of the local run."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -11,8 +12,6 @@ from benchmarks.standalone import ENVIRONMENT
 from lake.store import Lake
 from tests.jobs.commands import BIN, BRIEF, Process, Starter, comparable
 
-pytestmark = pytest.mark.slow
-
 SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 CONFIGURATION = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -21,6 +20,7 @@ CONFIGURATION = {
     "spark.ui.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "1",
 }
+PARTS = ("conf", "features", "jobs", "lake", "models", "serving")
 SAME = ("transactions", "customer_days", "features", "labels", "scores", "lifetime_value")
 
 
@@ -54,6 +54,15 @@ def server(start: Starter, tmp_path: Path) -> str:
     return f"sc://127.0.0.1:{port}"
 
 
+def test_no_module_speaks_to_the_context_or_the_jvm_of_a_session() -> None:
+    root = Path(__file__).parents[2]
+    sources = [path for part in PARTS for path in (root / part).rglob("*.py")]
+    assert len(sources) > len(PARTS)
+    wrong = re.compile(r"\bsparkContext\b|\bSparkContext\b|\.rdd\b|\b_jvm\b|\b_jsc\b|\b_jdf\b")
+    assert [str(path) for path in sources if wrong.search(path.read_text())] == []
+
+
+@pytest.mark.slow
 def test_the_job_on_a_connect_server_scores_what_the_local_run_scores(
     start: Starter,
     server: str,
