@@ -193,11 +193,9 @@ def _of_spark(spark: SparkSession, table: pd.DataFrame) -> Iterator[Row]:
     four = everything.model_copy(
         update={"models": {name: everything.models[name] for name in FOUR}}
     )
-    kinds = {
-        f"{', '.join(FOUR)}, on all": four,
-        "on all": everything,
-        f"as shipped, thinned to {shipped.max_snapshots:,}": shipped,
-    }
+    kinds = {f"{', '.join(FOUR)}, on all": four, "on all": everything}
+    if shipped.max_snapshots and len(table) > shipped.max_snapshots:
+        kinds[f"as shipped, thinned to {shipped.max_snapshots:,}"] = shipped
     for said, whole in kinds.items():
         once = partial(_whole, snapshots, whole)
         yield _timed(f"train, whole, {said}", "repurchase", len(table), once)
