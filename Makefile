@@ -36,7 +36,7 @@ up: setup  ## API, dashboard and MLflow on the tables in LAKE=lakehouse, until C
 # Two Spark sessions at a time, a file of tests in one of them. By path: else files with few tests,
 # the slowest of all, would come last, and one session would have nothing to do.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
-test: setup lint  ## Lint, types, layers and all tests
+test: setup lint  ## Lint, types, layers and all tests but the nightly ones
 	$(BIN)/python -m pytest $(TWO)
 
 test-fast: setup  ## The tests that take seconds at most
@@ -69,5 +69,5 @@ bench-quick: setup  ## The same with 2 million lines
 dictionary: setup  ## Write docs/features.md from the catalogue
 	$(BIN)/python -m features.dictionary > docs/features.md
 
-clean:  ## Remove what the targets made, but not .venv
-	rm -rf lakehouse build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove builds and caches; .venv and the tables in lakehouse stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

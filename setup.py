@@ -11,7 +11,7 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=[
         *("conf", "lake", "features", "models", "serving", "serving.api", "jobs"),
         *(f"serving.dashboard{part}" for part in ("", ".figures", ".views")),

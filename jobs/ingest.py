@@ -78,6 +78,7 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
         came: dict[str, list[int]] = {}
         # First: a file that comes or grows meanwhile then counts as new the next time.
         files = files_of(job, given)
+        _check_same_log(job, given, files)
         rows = read_log(job.spark, source, path, table)
         if files is not None and files.known:
             _say_what_is_new(files)
@@ -103,6 +104,20 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
     )
     kept, refused = job.lake.read(table.name).count(), quarantined(job, given).count()
     return Ingested(kept + refused, kept, refused)
+
+
+def _check_same_log(job: Job, given: Input, files: Files | None) -> None:
+    """Raises InputError where the table has another source's rows, of which none would stay."""
+    if not job.lake.exists(given.table.name):
+        return
+    there = job.lake.properties(given.table.name).get("source", given.source.name)
+    stays = files is not None and bool(files.known.keys() & files.now.keys())
+    if there != given.source.name and not stays:
+        raise InputError(
+            f"{given}: {job.lake.location} holds the {given.table.name} of the source {there}, "
+            f"which would go for those of {given.source.name}, while its scores and models would "
+            f"stay. Choose another --lake; or, if it is the same log, call the source {there}"
+        )
 
 
 def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> dict[str, list[int]]:
@@ -186,6 +201,7 @@ def check(job: Job, given: Input) -> None:
     source, table = given.source, given.table
     with business_session(job.spark, source.time_zone):
         files = files_of(job, given)
+        _check_same_log(job, given, files)
         rows = read_log(job.spark, source, given.path, table)
         if files is not None and files.known:
             _say_what_is_new(files)

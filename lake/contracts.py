@@ -271,11 +271,7 @@ EVALUATIONS = Table(
             "The metric, held out; cv_: cross-validated; _low, _high: 95 % interval",
         ),
         Column("value", "double", "Its value"),
-        Column(
-            "model_version",
-            "string",
-            "The version of the champion chosen from this run, or backtest",
-        ),
+        OF_RUN,
         HORIZON_HOURS,
     ),
     partitioned_by=("as_of",),
@@ -387,7 +383,7 @@ MODELS = Table(
     "one day the last trained",
     (
         Column("model_version", "string", "The date it was trained for and a hash of what it is"),
-        Column("model_name", "string", "A model of training.models, or blend (all of them)"),
+        Column("model_name", "string", "A model of training.models, or blend (see parameters)"),
         Column("trained_for", "date", "as_of of the training: nothing from that day on was used"),
         HORIZON,
         Column("path", "string", "The folder with a saved Spark ML pipeline for each member"),

@@ -95,7 +95,6 @@ displayHTML(charts.bars(bands["band"], bands["count"], "customers today, by band
 # COMMAND ----------
 
 from jobs.views import register
-from serving.sql_views import views
 
 register(job)
 if schema:

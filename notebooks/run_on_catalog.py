@@ -2,9 +2,8 @@
 # MAGIC %md
 # MAGIC # From a transaction log to repeat-purchase scores, on catalog tables
 # MAGIC
-# MAGIC At the end you have, in the schema of your choice, the tables `transactions`, `quarantine`,
-# MAGIC `customer_days`, `features`, `labels`, `models`, `evaluations`, `scores` and `current_scores`, and
-# MAGIC a plot of how many of each decile came back.
+# MAGIC At the end you have, in the schema of your choice, all tables of the job (README, "The tables"),
+# MAGIC the twenty likeliest customers, and the figures of every model and baseline on the held-out date.
 # MAGIC
 # MAGIC The notebook is thin on purpose: it calls what `repurchase run` calls. Install the wheel on the
 # MAGIC cluster (`%pip install repurchase-0.1.0-py3-none-any.whl`) or open the repository as a Git folder.

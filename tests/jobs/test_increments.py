@@ -129,6 +129,29 @@ def test_a_check_is_of_the_files_that_would_be_taken(job, files, tmp_path, capsy
     assert growing.lake.read("transactions").count() == 3
 
 
+def test_the_log_of_another_source_is_not_put_in_the_place_of_one(job, files, tmp_path) -> None:
+    ours, theirs = tmp_path / "log", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+        write(folder, "1.csv", [line(1, 0, 500)])
+    there = up_to_date(job("there"), files(), ours)
+    other, refused = (
+        files().model_copy(update={"name": "other"}),
+        "transactions of the source files",
+    )
+    with pytest.raises(InputError, match=refused):
+        check(there, Input(other, str(theirs)))
+    with pytest.raises(InputError, match=refused):
+        ingest(there, other, str(theirs))
+    assert there.lake.read("transactions").count() == 1
+    # The same files under another name are the same log, and so is what comes beside them.
+    write(theirs, "2.csv", [line(1, 0, 500), line(2, 1, 500)])
+    ingest(there, other, str(ours))
+    beside = job("there", "ingest.gone_files=keep")
+    ingest(beside, files(), str(theirs))
+    assert there.lake.read("transactions").count() == 1 + 1 + 2
+
+
 def test_of_files_of_one_day_each_the_log_of_the_table_tells_the_days(job, files, tmp_path) -> None:
     log = tmp_path / "log"
     log.mkdir()
