@@ -19,6 +19,7 @@ setup(
     package_data={
         "conf": ["*.yml", "*.properties", "sources/*.yml"],
         "serving": ["*.j2", "views/*.sql"],
+        "serving.dashboard": ["icon.png"],
     },
     install_requires=[
         "pyspark==4.2.0",

@@ -32,8 +32,8 @@ R = TypeVar("R")
 
 OK, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 # A log file or a pipe has no width of its own: wide enough for every table.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 # Spark's words for what the user can mend, and ours.
 _MENDABLE = {

@@ -9,6 +9,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
+from rich.markup import escape
 
 from conf.errors import ConfigurationError, InputError
 from jobs.console import console, handled
@@ -58,7 +59,9 @@ def main(
     if api is not None and urlsplit(api).scheme not in ("http", "https"):
         raise ConfigurationError(f"--api {api}: give an address such as http://127.0.0.1:8000")
     _check_free(host, port)
-    console.print(f"Showing [bold]{location}[/bold] on http://{host}:{port}", soft_wrap=True)
+    named = f"[{host}]" if ":" in host else host
+    where = f"[bold]{escape(location)}[/bold] on {escape(f'http://{named}:{port}')}"
+    console.print(f"Showing {where}", soft_wrap=True)
     sys.stdout.flush()
     arguments = options.Options(location, api, host).arguments
     started = command(Path(options.__file__).with_name("app.py"), host, port, arguments)

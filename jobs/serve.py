@@ -8,6 +8,7 @@ from typing import Annotated
 
 import structlog
 import typer
+from rich.markup import escape
 
 from conf.errors import ConfigurationError, InputError
 from conf.settings import Horizon
@@ -70,19 +71,26 @@ def main(
         raise ConfigurationError("--horizon-days and --horizon-hours: give one of them")
     limits = Limits(max_body_mb * 2**20, max_batch)
     horizon = Horizon.asked(horizon_days, horizon_hours)
-    app = make_app(tables, Gate(keys, rate), limits, refresh, horizon)
+    app = make_app(tables, Gate(keys, rate, own_machine=not keys), limits, refresh, horizon)
     listening = (
         socket.create_server((host, port))
         if ":" not in host
         else socket.create_server((host, port), family=socket.AF_INET6)
     )
+    named = f"[{host}]" if ":" in host else host
     console.print(
-        f"Serving [bold]{tables.location}[/bold] on "
-        f"http://{host}:{listening.getsockname()[1]} (docs: /docs)",
+        f"Serving [bold]{escape(tables.location)}[/bold] on "
+        + escape(f"http://{named}:{listening.getsockname()[1]} (docs: /docs)"),
         soft_wrap=True,
     )
     uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10)
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,  # who calls is who calls, whatever a header says
+            timeout_graceful_shutdown=10,
+        )
     ).run(sockets=[listening])
 
 

@@ -24,7 +24,7 @@ from models.segments import RFM, Cuts, segments
 from models.trees import FEW
 from serving.alike import Alike, some_customers
 from serving.cuts import current_cuts
-from serving.requests import Names
+from serving.requests import IDS, MOST_TOLD, InvalidRows, Names, Problem, Told
 from serving.spot import HISTORY, Spot
 from serving.tables import LAST_FIRST, Tables, horizon_of
 
@@ -115,6 +115,10 @@ class Predictor:
         self._places = {name: place for place, name in enumerate(self._numbers)}
         self._alike = Alike(customers, self._numbers, self._texts)
         self._used = self._read.union(HISTORY, self._alike.axes)
+        # What the champion reads and orders do not tell: what is made of events and of customers,
+        # and features of the user's own.
+        tells = spot.tells if spot is not None else self._read
+        self.untold = tuple(name for name in self.features if name not in tells)
         always = [n for n, name in enumerate(self._numbers) if ALWAYS.fullmatch(name)]
         self._always = np.array(always, int)
         self._ready(model)
@@ -130,25 +134,28 @@ class Predictor:
         # Made once, at the first explanation: better now than during a request.
         self.predict([{}])
 
-    def predict(self, rows: Sequence[Row], reasons: bool = True) -> list[Prediction]:
-        """What is said of each row of features. One that no row names is worked out where it
+    def predict(
+        self, rows: Sequence[Row], reasons: bool = True, most: int | None = MOST_TOLD
+    ) -> list[Prediction]:
+        """What is said of each row of features. One that it does not name is worked out where it
         follows from the others; any other is missing, as is one that is None. Of a row without
         something that every customer has, what is missing is taken from customers alike (see
         `Alike`).
 
-        Raises InvalidRows, which tells every field that is wrong.
+        Raises InvalidRows, which tells so many fields that are wrong (None: every one).
         """
-        return _by_row(self.columns(rows, reasons))
+        return _by_row(self.columns(rows, reasons, most))
 
-    def columns(self, rows: Sequence[Row], reasons: bool = True) -> Columns:
+    def columns(
+        self, rows: Sequence[Row], reasons: bool = True, most: int | None = MOST_TOLD
+    ) -> Columns:
         """The same, as a list for each field of Prediction: many objects take their time.
 
         Raises InvalidRows.
         """
-        known, given = self.names.read(rows)
-        if self.spot is not None:
-            known |= self.spot.implied(known, self._read, len(given))
-        return self._predicted(known, given, reasons)
+        told = self.names.read(rows, most)
+        implied = self.spot.implied(told, self._read) if self.spot is not None else {}
+        return self._predicted(told.known | implied, told.given, reasons)
 
     def unused(self, row: Row) -> list[str]:
         """The names in a row of features that have no influence on what is said."""
@@ -156,7 +163,7 @@ class Predictor:
             name
             for name in row
             for feature in [self.names.feature(name)]
-            if feature is not None and feature not in self._used
+            if (feature or name) not in self._used and name.lower() not in IDS
         ]
 
     def implied(self) -> set[str]:
@@ -164,17 +171,21 @@ class Predictor:
         if self.spot is None:
             return set()
         somebody = {"recency_days": 1.0, "tenure_days": 200.0, "orders_lifetime": 5.0}
-        history = {name: np.array([value]) for name, value in somebody.items()}
-        revenue = {"revenue_lifetime": np.array([100.0])}
-        found = self.spot.implied(history | revenue, self._read, 1)
+        history = {n: np.array([v]) for n, v in {**somebody, "revenue_lifetime": 100.0}.items()}
+        found = self.spot.implied(Told(history, {}, [len(history)]), self._read)
         return {name for name, values in found.items() if not np.isnan(values[0])}
 
     def predict_orders(
-        self, orders: Sequence[Row], as_of: date | None = None, reasons: bool = True
+        self,
+        orders: Sequence[Row],
+        as_of: date | None = None,
+        reasons: bool = True,
+        beside: Mapping[str, Row] | None = None,
     ) -> dict[str, Prediction]:
         """What is said of each customer at `as_of`, by default the day of the last scores, from
         the orders before it: rows with `customer_id`, `ordered_at` and `amount`, and further
-        columns of `transactions` where they are known.
+        columns of `transactions` where they are known. `beside`, by customer: features that orders
+        do not tell, such as an age; those that are not named are taken from customers alike.
 
         Raises InvalidRows, and InputError where nobody has an order before the day.
         """
@@ -182,6 +193,7 @@ class Predictor:
             raise InputError("the tables hold no features from which orders could be understood")
         found = self.spot.features(orders, as_of)
         features = found.drop(columns=["customer_id", "as_of"])
+        told = self._beside(found["customer_id"].tolist(), beside or {})
         known: dict[str, npt.NDArray[Any]] = {
             str(name): (
                 features[name].astype(object).where(features[name].notna(), None).to_numpy()
@@ -190,14 +202,26 @@ class Predictor:
             )
             for name in features
         }
-        given = features.notna().sum(axis=1).tolist()
-        said = _by_row(self._predicted(known, given, reasons))
+        given = features.notna().sum(axis=1) + told.given
+        everybody = np.ones(len(found), bool)
+        unnamed = {
+            name: ~told.named[name] if name in told.named else everybody for name in self.untold
+        }
+        said = _by_row(self._predicted(known | told.known, given.tolist(), reasons, unnamed))
         return dict(zip(found["customer_id"], said, strict=True))
+
+    def _beside(self, customers: list[str], rows: Mapping[str, Row]) -> Told:
+        told = self.names.read([rows.get(name, {}) for name in customers])
+        follows = sorted(name for name in told.named if name not in self.untold)
+        if follows:
+            row = int(np.flatnonzero(told.named[follows[0]])[0])
+            message = "follows from the orders, or is not read: leave it out"
+            raise InvalidRows([Problem(row, name, message) for name in follows])
+        return told
 
     def segments(self, rows: Sequence[Row]) -> list[str | None]:
         """The segment of each row of features; None where one of RFM is missing."""
-        known, given = self.names.read(rows)
-        return self._segments(known, len(given))
+        return self._segments(self.names.read(rows).known, len(rows))
 
     def probabilities(self, known: Known, rows: int) -> Floats:
         """The probability of each row of columns of features; those not there are missing."""
@@ -217,25 +241,33 @@ class Predictor:
             feed[TEXTS] = texts
         return feed
 
-    def _complete(self, feed: Mapping[str, Any], known: Known) -> None:
-        """Put what customers alike have into rows that lack what every customer has."""
-        numbers = feed[NUMBERS]
-        rows = np.flatnonzero(np.isnan(numbers[:, self._always]).any(axis=1))
+    def _complete(self, feed: Mapping[str, Any], known: Known, unnamed: Known) -> None:
+        """Put what customers alike have into rows that lack what every customer has, and into those
+        that did not name a feature of `unnamed`.
+        """
+        lacks = np.isnan(feed[NUMBERS][:, self._always]).any(axis=1)
+        wanted = {
+            NUMBERS: np.isnan(feed[NUMBERS]) & _either(lacks, unnamed, self._numbers),
+            TEXTS: (feed[TEXTS] == "") & _either(lacks, unnamed, self._texts)
+            if TEXTS in feed
+            else np.zeros((len(lacks), 0), bool),
+        }
+        rows = np.flatnonzero(wanted[NUMBERS].any(axis=1) | wanted[TEXTS].any(axis=1))
         if not len(rows):
             return
-        of_others, texts = self._alike.of(known, rows)
-        told = numbers[rows]
-        numbers[rows] = np.where(np.isnan(told), of_others, told)
-        if TEXTS in feed:
-            feed[TEXTS][rows] = np.where(feed[TEXTS][rows] == "", texts, feed[TEXTS][rows])
+        for name, others in zip((NUMBERS, TEXTS), self._alike.of(known, rows), strict=True):
+            if name in feed:
+                feed[name][rows] = np.where(wanted[name][rows], others, feed[name][rows])
 
-    def _predicted(self, known: Known, given: list[int], reasons: bool) -> Columns:
+    def _predicted(
+        self, known: Known, given: list[int], reasons: bool, unnamed: Known | None = None
+    ) -> Columns:
         rows = len(given)
         if not rows:
             return {name: [] for name in FIELDS}
         wanted = [PROBABILITY, *self._parts] if reasons else [PROBABILITY]
         feed = self._feed(known, rows)
-        self._complete(feed, known)
+        self._complete(feed, known, unnamed or {})
         probability, *parts = self._session.run(wanted, feed)
         deciles = self.ranks.decile(probability)
         return {
@@ -288,6 +320,15 @@ class Predictor:
         sentence = f"{said}: {shown} ({moved * 100:+.1f} points)"
         number = None if value is None or isinstance(value, str) else float(value)
         return Reason(feature, number, moved, sentence)
+
+
+def _either(lacks: npt.NDArray[np.bool_], unnamed: Known, names: Sequence[str]) -> Any:
+    """By row and feature: whether the row lacks what every customer has, or did not name it."""
+    found = np.repeat(lacks[:, None], len(names), axis=1)
+    for place, name in enumerate(names):
+        if name in unnamed:
+            found[:, place] |= unnamed[name]
+    return found
 
 
 def _by_row(said: Columns) -> list[Prediction]:

@@ -57,6 +57,17 @@ class InvalidRows(InputError):  # noqa: N818 - its end says what it is
 
 
 @dataclass(frozen=True)
+class Told:
+    """What rows say: a column of each feature that one of them names, None and NaN where it is
+    missing; `named`, which rows name it, as missing too; and how many features each row gives.
+    """
+
+    known: dict[str, npt.NDArray[Any]]
+    named: dict[str, npt.NDArray[np.bool_]]
+    given: list[int]
+
+
+@dataclass(frozen=True)
 class Names:
     """The features that a caller may name, of which `texts` are texts."""
 
@@ -70,18 +81,16 @@ class Names:
         known = SYNONYMS.get(name.lower(), name.lower())
         return known if known in self.features else None
 
-    def read(
-        self, rows: Sequence[Mapping[str, Any]]
-    ) -> tuple[dict[str, npt.NDArray[Any]], list[int]]:
-        """The columns of the features that rows name, None and NaN where they are missing, and how
-        many each row names.
+    def read(self, rows: Sequence[Mapping[str, Any]], most: int | None = MOST_TOLD) -> Told:
+        """What the rows say.
 
-        Raises InvalidRows.
+        Raises InvalidRows, of so many problems at most (None: of all).
         """
         alike = self._alike(rows)
         if alike is not None:
             return alike
         found: dict[str, npt.NDArray[Any]] = {}
+        named: dict[str, npt.NDArray[np.bool_]] = {}
         places: dict[str, npt.NDArray[Any] | None] = {}
         problems: list[Problem] = []
         given = [0] * len(rows)
@@ -93,11 +102,14 @@ class Names:
                 wrong = self._wrong(name, value, column)
                 if wrong:
                     problems.append(Problem(number, str(name)[:MAX_TEXT], wrong))
-                    if len(problems) == MOST_TOLD:
+                    if len(problems) == most:
                         raise InvalidRows(problems)
-                elif column is not None and value is not None:
-                    column[number] = value
-                    given[number] += 1
+                elif column is not None:
+                    feature = self.feature(name) or name
+                    named.setdefault(feature, np.zeros(len(rows), bool))[number] = True
+                    if value is not None:
+                        column[number] = value
+                        given[number] += 1
         problems += self._twice(rows)
         problems += [
             Problem(int(number), TENURE, f"must be at least {RECENCY}: the first order is no later")
@@ -105,11 +117,9 @@ class Names:
         ]
         if problems:
             raise InvalidRows(problems)
-        return found, given
+        return Told(found, named, given)
 
-    def _alike(
-        self, rows: Sequence[Mapping[str, Any]]
-    ) -> tuple[dict[str, npt.NDArray[Any]], list[int]] | None:
+    def _alike(self, rows: Sequence[Mapping[str, Any]]) -> Told | None:
         """The same, column by column, of rows that name the same features in one order and are
         right; None of others.
         """
@@ -138,7 +148,7 @@ class Names:
             given += ~missing
         if self.texts.intersection(found) or len(_before_the_first(found)):
             return None
-        return found, given.tolist()
+        return Told(found, {name: np.ones(len(rows), bool) for name in found}, given.tolist())
 
     def _column(
         self, name: str, rows: int, found: dict[str, npt.NDArray[Any]]

@@ -13,13 +13,13 @@ import pandas as pd
 
 from conf.errors import InputError
 from features.calendar import Clock, numbered
-from features.catalogue import OF_DATE
+from features.catalogue import OF_DATE, catalogue
 from features.customer_base import predictions_by
 from features.fold import PRODUCTS
 from features.on_the_spot import features_of
 from features.popularity import Popularity
 from features.windows import Snapshots
-from serving.requests import MAX_TEXT, InvalidRows, Problem
+from serving.requests import MAX_TEXT, InvalidRows, Problem, Told
 from serving.tables import Tables
 
 NEEDED = ("customer_id", "ordered_at", "amount")
@@ -34,9 +34,13 @@ DAYS_KEPT = 8
 # Features that only who tells a quantity has.
 UNITS = re.compile(r"units_|last_order_units$")
 KINDS = ("purchase", "return", "cancelled")
-# Days of orders must lie in these years, and money be less than this.
+TEXTS = ("customer_id", "order_id", "category", "payment_method", "product_id", "channel")
+# Days of orders must lie in these years, and a line's money and units be no more than this, so that
+# those of a request can be summed.
 YEARS = range(1970, 2201)
-MOST = Decimal(10) ** 13
+MOST = Decimal(10) ** 9
+# What a text is that says nothing, as in `lake.rules`.
+BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
 
 
 class Spot:
@@ -46,6 +50,9 @@ class Spot:
         of_log = tables.properties("transactions")
         self._windows = tuple(int(d) for d in tables.properties("features")["windows"].split())
         self._horizon_days = horizon_days
+        known = catalogue(self._windows, horizon_days, popularity=True, predictions=True)
+        # The features that orders tell.
+        self.tells = frozenset(feature.name for feature in known)
         self._clock = Clock(of_log.get("time_zone", "UTC"), of_log.get("day_starts_at", "00:00"))
         self._country = of_log.get("country") or None
         first = tables.query("SELECT min(ordered_on) AS day FROM transactions")
@@ -66,7 +73,7 @@ class Spot:
         Raises InvalidRows, and InputError where nobody has ordered before it.
         """
         day = as_of or self.as_of
-        lines = self._lines(orders)
+        lines = self.lines(orders)
         first = min(self._log_start, lines["day"].min().date())
         if first >= day:
             raise InputError(f"no order is before as_of {day}")
@@ -82,23 +89,26 @@ class Spot:
         found = features_of(lines, snapshots, self._predictions(day), popular)
         if found.empty:
             raise InputError(f"nobody has an order before as_of {day}")
-        with_units = (o for o in orders if o.get("quantity") not in (None, ""))
+        with_units = (o for o in orders if not _blank(o.get("quantity")))
         told = {str(order["customer_id"]) for order in with_units}
         units = [str(name) for name in found if UNITS.match(str(name))]
         found.loc[~found["customer_id"].isin(told), units] = np.nan
         return found
 
-    def implied(
-        self, known: Mapping[str, Any], wanted: Container[str], rows: int
-    ) -> dict[str, Any]:
-        """Columns of the wanted features that `known` lacks and that follow from the day and from
-        recency, tenure, orders and revenue: the calendar of the label window, windows without an
-        order, the time between orders, and what the models of the customer base expect, if no two
-        orders were on one day.
+    def implied(self, told: Told, wanted: Container[str]) -> dict[str, Any]:
+        """Columns of the wanted features with what follows from the day and from recency, tenure,
+        orders and revenue, in rows that do not name it: the calendar of the label window, windows
+        without an order, the time between orders, and what the models of the customer base expect,
+        if no two orders were on one day.
         """
+        rows, known, named = len(told.given), told.known, told.named
         of_day = {name: np.full(rows, value) for name, value in self._calendar.items()}
         found = of_day | self._of_history(known)
-        return {n: values for n, values in found.items() if n in wanted and n not in known}
+        return {
+            name: np.where(named[name], known[name], values) if name in named else values
+            for name, values in found.items()
+            if name in wanted
+        }
 
     def _of_history(self, known: Mapping[str, Any]) -> dict[str, Any]:
         if not all(name in known for name in HISTORY):
@@ -153,11 +163,18 @@ class Spot:
     def _predictions(self, day: date) -> Any:
         known = self._base[self._base["as_of"] <= day]
         if known.empty:
-            known = self._base
+            raise InputError(
+                f"as_of {day}: the first day that can be looked from is {self._base['as_of'].min()}"
+            )
         nearest = known[known["as_of"] == known["as_of"].max()]
         return predictions_by(nearest.assign(as_of=day), [day], self._horizon_days)
 
-    def _lines(self, orders: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    def lines(self, orders: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """The orders as `features.on_the_spot` takes them, a row each, with their business day and
+        their money in cents, negative of what is no purchase.
+
+        Raises InvalidRows, and InputError where there is none.
+        """
         rows, problems = [], []
         for number, order in enumerate(orders):
             row, wrong = self._line(order)
@@ -170,19 +187,21 @@ class Spot:
         return pd.DataFrame(rows)
 
     def _line(self, order: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        wrong = [(name, "is missing") for name in NEEDED if order.get(name) in (None, "")]
+        wrong = [(name, "is missing") for name in NEEDED if _blank(order.get(name))]
         wrong += [
             (str(name)[:MAX_TEXT], f"no such column; known are {', '.join((*NEEDED, *OPTIONAL))}")
             for name in order
             if name not in NEEDED and name not in OPTIONAL
         ]
         texts = {}
-        for name in ("customer_id", "order_id", "category", "payment_method", "product_id"):
+        for name in TEXTS:
             value = order.get(name)
-            texts[name] = None if value in (None, "") else str(value)
-            if not isinstance(value, (str, int, type(None))) or len(str(value)) > MAX_TEXT:
+            texts[name] = None if _blank(value) else str(value)
+            is_text = isinstance(value, (str, int, type(None))) and not isinstance(value, bool)
+            if not is_text or len(str(value)) > MAX_TEXT:
                 wrong.append((name, f"must be a text of at most {MAX_TEXT} characters"))
-        kind = order.get("kind") or "purchase"
+        kind = order.get("kind")
+        kind = "purchase" if _blank(kind) else str(kind).strip().lower()
         if kind not in KINDS:
             wrong.append(("kind", f"must be one of {', '.join(KINDS)}"))
         day = _or_problem("ordered_at", self._day, order.get("ordered_at"), wrong)
@@ -196,9 +215,10 @@ class Spot:
             "order_id": texts["order_id"] or f"{texts['customer_id']} {day}",
             "day": pd.Timestamp(day) if day else None,
             "kind": kind,
-            "cents": cents,
-            "discount_cents": discount,
-            "thousandths": quantity or 0,
+            # Whatever sign it came with, as `lake.rules` has it.
+            "cents": cents if cents is None or kind == "purchase" else -abs(cents),
+            "discount_cents": abs(discount or 0),
+            "thousandths": abs(quantity or 0),
         }, wrong
 
     def _day(self, value: Any) -> date:
@@ -208,7 +228,7 @@ class Spot:
             moment = datetime.combine(moment, time.fromisoformat(self._clock.day_starts_at))
         if not isinstance(moment, datetime) or moment.year not in YEARS:
             raise ValueError(value)
-        if isinstance(value, str) and len(value.strip()) == len("2024-01-31"):
+        if isinstance(value, str) and _is_day(value):
             return moment.date()
         if moment.tzinfo:
             moment = moment.astimezone(ZoneInfo(self._clock.time_zone))
@@ -243,21 +263,38 @@ def _thousandths(value: Any) -> int:
 def _parts(value: Any, of_one: int) -> int:
     """The value in whole parts of one, halves away from zero as in the tables."""
     number = Decimal(str(value))
-    if isinstance(value, bool) or not number.is_finite() or abs(number) > MOST:
+    is_none = isinstance(value, bool) or "_" in str(value)
+    if is_none or not number.is_finite() or abs(number) > MOST:
         raise ValueError(value)
     return int((number * of_one).to_integral_value(ROUND_HALF_UP))
 
 
 EXPECTED = {
-    "ordered_at": "must be a day or a moment such as 2024-01-31T18:30",
-    **dict.fromkeys(("amount", "discount", "quantity"), "must be a number, such as 19.90"),
+    "ordered_at": "must be a day or a moment such as 2024-01-31T18:30, in the years "
+    f"{YEARS[0]} to {YEARS[-1]}",
+    **dict.fromkeys(
+        ("amount", "discount", "quantity"),
+        f"must be a number, such as 19.90, of at most {MOST:,} either way",
+    ),
 }
+
+
+def _blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip(BLANKS))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _or_problem(field: str, read: Any, value: Any, wrong: list[tuple[str, str]]) -> Any:
     """What is read of the value, or None with the problem added."""
     try:
-        return None if value in (None, "") else read(value)
+        return None if _blank(value) else read(value)
     except (ValueError, TypeError, InvalidOperation, OverflowError):
         wrong.append((field, EXPECTED[field]))
         return None

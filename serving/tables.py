@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from conf.settings import Horizon
 NOTED = "repurchase."
 # How `models.registry` orders what was trained.
 LAST_FIRST = "trained_for DESC, data_versions['models'] DESC NULLS LAST"
+PARTITION = "partition.as_of"
 # What DuckDB takes for a pattern of paths, or for a column in the name of a folder.
 _GLOB = set("*?[]{}=")
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)", re.IGNORECASE)
@@ -35,6 +37,14 @@ def horizon_of(row: Mapping[Any, Any]) -> Horizon:
 def names(sql: str) -> set[str]:
     """The tables that a statement reads."""
     return set(_READ.findall(sql)) - set(_WITHIN.findall(sql))
+
+
+class MissingTable(InputError):  # noqa: N818 - its name says what is wrong
+    """A table that has not been written yet."""
+
+    def __init__(self, table: str, location: str) -> None:
+        self.table = table
+        super().__init__(f"no table {table} in {location}: `repurchase run` makes it")
 
 
 @dataclass(frozen=True)
@@ -69,16 +79,19 @@ class Tables:
         known = self._opened(table).metadata().configuration
         return {k.removeprefix(NOTED): v for k, v in known.items() if k.startswith(NOTED) and v}
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, as_of: date | None = None
+    ) -> pd.DataFrame:
         """What DuckDB's SQL gives over the tables, each by its name; parameters are `$name`, and
-        moments in UTC.
+        moments in UTC. With `as_of`, of tables partitioned by it the files of other dates are not
+        looked at.
 
-        Raises InputError where a table is missing.
+        Raises MissingTable.
         """
         with _database().cursor() as database:
             database.execute("SET TimeZone = 'UTC'")
             for table in sorted(names(sql)):
-                self._offer(database, table)
+                self._offer(database, table, as_of)
             found: pd.DataFrame = database.execute(sql, dict(parameters or {})).df()
         return found
 
@@ -97,12 +110,17 @@ class Tables:
         ]
         return pd.DataFrame(commits, columns=["version", "timestamp", "operation", "rows"])
 
-    def _offer(self, database: duckdb.DuckDBPyConnection, table: str) -> None:
+    def _offer(self, database: duckdb.DuckDBPyConnection, table: str, as_of: date | None) -> None:
         """Let DuckDB read the table's files, of which it skips what a query does not need, where
         these are the table's rows as they stand; else by way of Arrow.
         """
         opened = self._opened(table)
-        paths = [str(path) for path in pa.table(opened.get_add_actions())["path"].to_pylist()]
+        actions = pa.table(opened.get_add_actions(flatten=True))
+        paths = [str(path) for path in actions["path"].to_pylist()]
+        if as_of is not None and PARTITION in actions.column_names:
+            dates = actions[PARTITION].to_pylist()
+            its = [path for path, day in zip(paths, dates, strict=True) if str(day) == str(as_of)]
+            paths = its or paths
         if not _plain(self.location, opened, paths):
             database.register(table, opened.to_pyarrow_dataset())
             return
@@ -123,7 +141,7 @@ class Tables:
 
     def _opened(self, table: str) -> DeltaTable:
         if not self.exists(table):
-            raise InputError(f"no table {table} in {self.location}: `repurchase run` makes it")
+            raise MissingTable(table, self.location)
         return DeltaTable(self._path(table))
 
 

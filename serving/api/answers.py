@@ -4,6 +4,11 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, Field
 
+MISSING = (
+    "Of those that the champion reads: what orders do not tell and was not sent beside them. It is "
+    "taken from customers alike"
+)
+
 
 class Reason(BaseModel):
     """A feature that moved the probability."""
@@ -34,9 +39,11 @@ class OnePrediction(Prediction):
     model_version: str
     horizon_days: int
     horizon_hours: int | None
+    as_of: date | None = Field(description="From which day orders were looked at; null without")
     features_unused: list[str] = Field(
         description="Of those that were sent: what has no influence on this champion"
     )
+    features_missing: list[str] = Field(description=MISSING)
 
 
 class Predictions(BaseModel):
@@ -46,6 +53,11 @@ class Predictions(BaseModel):
     model_version: str
     horizon_days: int
     horizon_hours: int | None
+    as_of: date | None = Field(description="From which day orders were looked at; null without")
+    customers_without_orders: list[str | int] = Field(
+        description="Of those whose orders were sent: who has none before as_of, and no prediction"
+    )
+    features_missing: list[str] = Field(description=MISSING)
     predictions: list[Prediction]
 
 

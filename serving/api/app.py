@@ -31,6 +31,8 @@ from serving.tables import Tables
 
 log = structlog.get_logger("repurchase.api")
 PAGE = 100
+# Routes that ask for no key.
+OPEN = {"/health", "/ready"}
 MODEL_TABLES = ("models", "current_scores", "features", "customer_base")
 FILTERS = (
     *("as_of", "decile", "band", "segment", "horizon_days", "horizon_hours"),
@@ -139,7 +141,7 @@ def make_app(
     _watch_routes(app, champion, gate)
     _score_routes(app, champion, gate, limits)
     _predict_routes(app, champion, gate, limits)
-    app.openapi = lambda: _document(app, champion, limits)  # type: ignore[method-assign]
+    app.openapi = lambda: _document(app, champion, gate, limits)  # type: ignore[method-assign]
     return app
 
 
@@ -153,11 +155,13 @@ async def _refreshed(champion: Champion, app: FastAPI, seconds: float) -> None:
 
 
 def _watch_routes(app: FastAPI, champion: Champion, gate: Gate) -> None:
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", response_model=answers.Status, tags=["state"])
     async def health() -> Response:
         """The server is up."""
         return _json({"status": "ok"})
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready", response_model=answers.Status, tags=["state"], responses=_errors(503))
     async def ready() -> Response:
         """A champion is loaded."""
@@ -223,6 +227,8 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
         """The scores of a day, the likeliest customers first."""
         if segment is not None and segment not in SEGMENT_NAMES:
             raise ApiError(422, f"segment: must be one of {', '.join(SEGMENT_NAMES)}")
+        if segment is not None and champion.get().cuts is None:
+            raise ApiError(422, "segment: the tables have no features to tell it by")
         of = _scored(champion, as_of, horizon_days, horizon_hours)
         wanted = {**of, "decile": decile, "band": band, "segment": segment}
         found, total = stored.scores(
@@ -250,6 +256,9 @@ def _score_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) 
         of = _scored(champion, as_of, horizon_days, horizon_hours)
         wanted = {**of, "customer_id": customer_id}
         found, _ = stored.scores(champion.tables, champion.now, wanted, limit=1, offset=0)
+        if not found and of["as_of"] is None:
+            asked = Horizon(of["horizon_days"], of["horizon_hours"])
+            raise ApiError(404, f"nobody has been scored for {asked}")
         if not found:
             raise ApiError(404, f"no score of customer {customer_id!r} as of {of['as_of']}")
         return _json(found[0])
@@ -263,6 +272,8 @@ def _scored(
     """
     if not champion.tables.exists("scores"):
         raise ApiError(503, "nobody has been scored yet", {"Retry-After": "10"})
+    if days and hours is not None:
+        raise ApiError(422, "horizon_days and horizon_hours: ask for one of them")
     wanted = Horizon.asked(days, hours)
     if wanted is None:
         wanted = champion.now.horizon if champion.now else stored.horizon(champion.tables)
@@ -287,37 +298,45 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
     @app.post("/predict", response_model=answers.OnePrediction, **shared)
     async def predict(request: Request, reasons: Reasons = True) -> Response:
         """Score one customer, from features or from orders. A feature may be missing or null: if it
-        is one that every customer has, all that is missing is taken from customers alike.
+        is one that every customer has, all that is missing is taken from customers alike. Beside
+        orders, features that these do not tell may be sent.
         """
         predictor = champion.get()
         sent = await _sent(request, limits.body)
         who: Any
+        day, unused, missing = None, [], []
         if isinstance(sent.get("orders"), list):
-            found = await run_in_threadpool(_of_orders, predictor, sent, reasons, limits)
-            if len(found) != 1:
+            asked = _orders(predictor, sent, limits)
+            if len(asked.customers) > 1:
                 raise ApiError(
                     422,
-                    f"orders: of {len(found)} customers; send those of one, or ask /predict/batch",
+                    f"orders: of {len(asked.customers)} customers; send those of one, or ask "
+                    "/predict/batch",
                 )
-            (who, said), *_ = found.items()
-            unused = []
+            found = await run_in_threadpool(asked.said, predictor, reasons)
+            (name, said), *_ = found.items()
+            who = asked.customers[name]
+            day, missing = asked.day, asked.missing(predictor)
         else:
             who, said = _who(sent), predictor.predict([sent], reasons)[0]
             unused = predictor.unused(sent)
         champion.metrics.probabilities.observe([said.probability])
         answer = {"customer_id": who, **_model(predictor), **vars(said)}
-        return _json({**answer, "features_unused": unused})
+        more = {"as_of": day, "features_unused": unused, "features_missing": missing}
+        return _json({**answer, **more})
 
     @app.post("/predict/batch", response_model=answers.Predictions, **shared)
     async def batch(request: Request, reasons: Reasons = False) -> Response:
-        """Score many customers: `customers` (or `users`), rows of features, or `orders`."""
+        """Score many customers: `customers` (or `users`), rows of features; or `orders`, and in
+        `customers` the features that these do not tell.
+        """
         predictor = champion.get()
         sent = await _sent(request, limits.body)
-        said = await run_in_threadpool(_of_many, predictor, sent, reasons, limits)
+        said, more = await run_in_threadpool(_of_many, predictor, sent, reasons, limits)
         champion.metrics.probabilities.observe(said["probability"])
         names = tuple(said)
         found = [dict(zip(names, one, strict=True)) for one in zip(*said.values(), strict=True)]
-        return _json({**_model(predictor), "predictions": found})
+        return _json({**_model(predictor), **more, "predictions": found})
 
     @app.post("/segment", response_model=answers.Segmented, **shared)
     async def segment(request: Request) -> Response:
@@ -330,14 +349,37 @@ def _predict_routes(app: FastAPI, champion: Champion, gate: Gate, limits: Limits
         return _json({"segment": known.name, "means": known.means, "plan": known.plan})
 
 
-def _of_orders(
-    predictor: Predictor, sent: Mapping[str, Any], reasons: bool, limits: Limits
-) -> dict[str, Prediction]:
+@dataclass(frozen=True)
+class Orders:
+    """Orders that were sent: whose, what was sent beside them of each customer, and from which day
+    they are looked at.
+    """
+
+    orders: list[dict[str, Any]]
+    # By what they are called here, as they were sent.
+    customers: Mapping[str, Any]
+    beside: Mapping[str, Mapping[str, Any]]
+    day: date
+
+    def said(self, predictor: Predictor, reasons: bool) -> dict[str, Prediction]:
+        """What is said of each customer with an order before the day."""
+        return predictor.predict_orders(self.orders, self.day, reasons, self.beside)
+
+    def missing(self, predictor: Predictor) -> list[str]:
+        """What the champion reads, and neither the orders nor all that is beside them tell."""
+        rows = [self.beside.get(name, {}) for name in self.customers]
+        named = [{predictor.names.feature(name) for name in row} for row in rows]
+        return [name for name in predictor.untold if not all(name in one for one in named)]
+
+
+def _orders(predictor: Predictor, sent: Mapping[str, Any], limits: Limits) -> Orders:
+    """The orders of a body: of one customer, of whom the body may tell features too, or of many,
+    of whom `customers` may have a row each.
+    """
+    if predictor.spot is None:
+        raise ApiError(422, "orders: the tables hold no features by which they could be understood")
     who = _who(sent)
     shared = {} if who is None else {"customer_id": who}
-    unknown = set(sent) - {"orders", "as_of", *IDS}
-    if unknown:
-        raise ApiError(422, f"unknown beside orders: {', '.join(sorted(unknown))}"[:1000])
     try:
         as_of = date.fromisoformat(sent["as_of"]) if sent.get("as_of") is not None else None
         if as_of is not None and as_of.year not in YEARS:
@@ -345,25 +387,41 @@ def _of_orders(
     except (ValueError, TypeError):
         raise ApiError(422, "as_of: must be a day such as 2024-12-31") from None
     orders = [{**shared, **order} for order in _rows(sent["orders"], "orders", limits.batch)]
-    return predictor.predict_orders(orders, as_of, reasons)
+    named = (order["customer_id"] for order in orders if order.get("customer_id") is not None)
+    customers = {str(name): name for name in named}
+    rows = _rows(sent.get("customers", []), "customers", limits.batch)
+    beside = {str(_who(row)): row for row in rows}
+    unknown = set(sent) - {"orders", "customers", "as_of"}
+    own = {name: sent[name] for name in sorted(unknown) if name.lower() not in IDS}
+    if own and len(customers) > 1:
+        raise ApiError(422, f"unknown beside orders of several customers: {', '.join(own)}"[:1000])
+    if own and customers:
+        beside = {next(iter(customers)): own}
+    return Orders(orders, customers, beside, as_of or predictor.spot.as_of)
 
 
 def _of_many(
     predictor: Predictor, sent: Mapping[str, Any], reasons: bool, limits: Limits
-) -> Columns:
-    """The fields of the predictions, of which the first is `customer_id`."""
+) -> tuple[Columns, dict[str, Any]]:
+    """The fields of the predictions, of which the first is `customer_id`, and what holds of all."""
     if "orders" in sent:
-        found = _of_orders(predictor, sent, reasons, limits)
+        asked = _orders(predictor, sent, limits)
+        found = asked.said(predictor, reasons)
         said = {name: [getattr(one, name) for one in found.values()] for name in FIELDS}
-        return {"customer_id": list(found), **said}
+        more = {
+            "as_of": asked.day,
+            "customers_without_orders": [
+                who for name, who in asked.customers.items() if name not in found
+            ],
+            "features_missing": asked.missing(predictor),
+        }
+        return {"customer_id": [asked.customers[name] for name in found], **said}, more
     named = [name for name in ("customers", "users") if name in sent]
     if len(sent) != 1 or not named:
         raise ApiError(422, "send customers (or users), a list of rows of features, or orders")
     rows = _rows(sent[named[0]], named[0], limits.batch)
-    return {
-        "customer_id": [_who(row) for row in rows],
-        **predictor.columns(rows, reasons),
-    }
+    said = {"customer_id": [_who(row) for row in rows], **predictor.columns(rows, reasons)}
+    return said, {"as_of": None, "customers_without_orders": [], "features_missing": []}
 
 
 def _rows(sent: Any, name: str, most: int) -> list[dict[str, Any]]:
@@ -393,8 +451,9 @@ async def _sent(request: Request, most: int) -> dict[str, Any]:
 
 def _who(row: Mapping[str, Any]) -> str | int | None:
     """Who a row says that it is."""
+    said_by = {name.lower(): said for name, said in row.items()}
     for name in IDS:
-        said = row.get(name)
+        said = said_by.get(name)
         if isinstance(said, (str, int)) and not isinstance(said, bool):
             return said
         if said is not None:
@@ -463,7 +522,7 @@ def _json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
-def _document(app: FastAPI, champion: Champion, limits: Limits) -> dict[str, Any]:
+def _document(app: FastAPI, champion: Champion, gate: Gate, limits: Limits) -> dict[str, Any]:
     """The OpenAPI document, which knows the features of the champion."""
     if app.openapi_schema:
         return app.openapi_schema
@@ -478,6 +537,10 @@ def _document(app: FastAPI, champion: Champion, limits: Limits) -> dict[str, Any
     found["components"]["securitySchemes"] = {
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     }
+    if gate.asks:
+        for path in found["paths"].keys() - OPEN:
+            for operation in found["paths"][path].values():
+                operation["security"] = [{"key": []}]
     predictor = champion.now
     if predictor is None:
         return found

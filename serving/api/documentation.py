@@ -4,15 +4,16 @@ from datetime import date, timedelta
 from typing import Any
 
 from serving.predictor import Predictor
-from serving.requests import MAX_TEXT, MOST, NOT_NEGATIVE, SYNONYMS
+from serving.requests import IDS, MAX_TEXT, MOST, NOT_NEGATIVE, SYNONYMS, UNUSED
 from serving.spot import KINDS
+from serving.spot import MOST as MOST_OF_LINE
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string", "maxLength": MAX_TEXT}
 ID: Schema = {"anyOf": [{**TEXT, "minLength": 1}, {"type": "integer"}]}
 NUMBER: Schema = {"type": ["number", "null"], "minimum": -MOST, "maximum": MOST}
+DAY: Schema = {"type": "string", "format": "date"}
 AN_AMOUNT = 19.90
-MOST_MONEY = 1e9
 REFERENCE = "#/components/schemas/"
 CUSTOMER = {
     "customer_id": "C1",
@@ -53,8 +54,8 @@ def components(predictor: Predictor, most: int) -> Schema:
         "OrderRow": _order(),
         "Orders": {
             "type": "object",
+            "description": "Beside orders of one customer, also features that these do not tell",
             "required": ["orders"],
-            "additionalProperties": False,
             "properties": {
                 "orders": {
                     "type": "array",
@@ -62,7 +63,14 @@ def components(predictor: Predictor, most: int) -> Schema:
                     "minItems": 1,
                     "maxItems": most,
                 },
-                "as_of": {"type": "string", "format": "date"},
+                "as_of": {**DAY, "description": "Orders before it count; else the last scored day"},
+                "customer_id": {**ID, "description": "Of orders that do not name it"},
+                "customers": {
+                    "type": "array",
+                    "description": "Of many, the features that orders do not tell",
+                    "items": {"$ref": REFERENCE + "FeatureRow"},
+                    "maxItems": most,
+                },
             },
         },
     }
@@ -132,7 +140,13 @@ def _row(predictor: Predictor) -> Schema:
     return {
         "type": "object",
         "description": "Features, each of which may be missing or null, and be named once",
-        "properties": {"customer_id": ID, **features, **also},
+        "properties": {
+            **dict.fromkeys(IDS, ID),
+            "as_of": {"description": "Not used: features are of the day that they are of"},
+            **{name: {"description": "Not used"} for name in UNUSED},
+            **features,
+            **also,
+        },
         "additionalProperties": False,
     }
 
@@ -142,16 +156,16 @@ def _number(feature: str) -> Schema:
 
 
 def _order() -> Schema:
-    money: Schema = {"type": "number", "minimum": -MOST_MONEY, "maximum": MOST_MONEY}
+    most = float(MOST_OF_LINE)
+    money: Schema = {"type": "number", "minimum": -most, "maximum": most}
     optional: Schema = {"type": ["string", "null"], "maxLength": MAX_TEXT}
-    moment = {"type": "string", "format": "date"}
     return {
         "type": "object",
-        "required": ["customer_id", "ordered_at", "amount"],
+        "required": ["ordered_at", "amount"],
         "additionalProperties": False,
         "properties": {
             "customer_id": ID,
-            "ordered_at": {"anyOf": [moment, {"type": "string", "format": "date-time"}]},
+            "ordered_at": {"anyOf": [DAY, {"type": "string", "format": "date-time"}]},
             "amount": money,
             "order_id": optional,
             "kind": {"enum": list(KINDS)},

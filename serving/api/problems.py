@@ -5,18 +5,17 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from conf.errors import RepurchaseError
 from serving.requests import InvalidRows
+from serving.tables import MissingTable
 
 MEDIA = "application/problem+json"
 # So many wrong fields are told; more are of no use to anybody.
 MOST_ERRORS = 100
-log = structlog.get_logger("repurchase.api")
 
 
 class ApiError(Exception):
@@ -39,6 +38,12 @@ def answer_errors(app: FastAPI) -> None:
         errors = [vars(one) for one in problem.problems[:MOST_ERRORS]]
         return _problem(request, 422, str(problem), errors)
 
+    @app.exception_handler(MissingTable)
+    async def of_table(request: Request, problem: MissingTable) -> Response:
+        # Where the tables are on this machine is nobody's business.
+        told = f"no table {problem.table} is there yet"
+        return _problem(request, 503, told, headers={"Retry-After": "10"})
+
     @app.exception_handler(RepurchaseError)
     async def of_input(request: Request, problem: RepurchaseError) -> Response:
         return _problem(request, 422, str(problem))
@@ -57,10 +62,10 @@ def answer_errors(app: FastAPI) -> None:
         headers = dict(problem.headers or {})
         return _problem(request, problem.status_code, str(problem.detail), headers=headers)
 
-    @app.exception_handler(Exception)
-    async def of_all_else(request: Request, problem: Exception) -> Response:
-        log.error("failed", path=request.url.path, exc_info=problem)
-        return _problem(request, 500, "this should not happen; the log knows more by request_id")
+
+def unforeseen(request: Request) -> Response:
+    """What is answered where the server is at fault."""
+    return _problem(request, 500, "this should not happen; the log knows more by request_id")
 
 
 def _problem(

@@ -48,9 +48,12 @@ def scores(
         f"SELECT {columns}, count(*) OVER () AS total FROM {joined} WHERE {where} "
         f"ORDER BY probability DESC, customer_id LIMIT {limit} OFFSET {offset}",
         parameters,
+        filters["as_of"],
     )
     if found.empty and offset:
-        counted = tables.query(f"SELECT count(*) AS n FROM {joined} WHERE {where}", parameters)
+        counted = tables.query(
+            f"SELECT count(*) AS n FROM {joined} WHERE {where}", parameters, filters["as_of"]
+        )
         return [], int(counted["n"][0])
     total = int(found["total"][0]) if len(found) else 0
     return [_score(row) for row in found.to_dict("records")], total

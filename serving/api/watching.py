@@ -11,11 +11,16 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.problems import unforeseen
 
 log = structlog.get_logger("repurchase.api")
 ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# The status, in the log and the metrics, of a caller who hung up before all was sent.
+GONE = 499
 TENTHS = tuple(k / 10 for k in range(1, 11))
 
 
@@ -91,12 +96,12 @@ class Watching:
         sent = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = sent.decode() if ID.fullmatch(sent) else uuid.uuid4().hex
         scope["request_id"] = request_id
-        status, started = 500, time.perf_counter()
+        status, started, is_answered = 500, time.perf_counter(), False
 
         async def watched(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_answered = message["status"], True
                 own = [
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
@@ -106,12 +111,18 @@ class Watching:
 
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            status = GONE
+        except Exception as problem:
+            log.error("failed", request_id=request_id, route=_route(scope), exc_info=problem)
+            if is_answered:
+                raise
+            await unforeseen(Request(scope))(scope, receive, watched)
         finally:
             self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        # The route, not the path: customers are no labels.
-        route = getattr(scope.get("route"), "path", "none")
+        route = _route(scope)
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
         log.info(
@@ -122,3 +133,8 @@ class Watching:
             status=status,
             milliseconds=round(seconds * 1000, 2),
         )
+
+
+def _route(scope: Scope) -> str:
+    """The route, not the path: customers are no labels."""
+    return str(getattr(scope.get("route"), "path", "none"))

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import streamlit as st
 
 from conf.errors import RepurchaseError
 from serving.dashboard import looks, reading
 from serving.dashboard.figures import scores
+from serving.dashboard.options import is_local
 
+# Of our own: Streamlit fetches its own ones from elsewhere.
+ICON = Path(__file__).with_name("icon.png")
 PAGES = (
     ("overview", "Overview", ":material/monitoring:", ""),
     ("customers", "Customers", ":material/person_search:", "customers"),
@@ -50,7 +54,11 @@ def side() -> None:
 
 def main() -> None:
     """Draw the page that was asked for."""
-    st.set_page_config(page_title="repurchase", page_icon=":material/replay:", layout="wide")
+    st.set_page_config(page_title="repurchase", page_icon=str(ICON), layout="wide")
+    if reading.chosen().private and not is_local(st.context.headers.get("Host")):
+        # A page of another site whose own name leads to this machine is not its user.
+        st.error("This dashboard is for this machine alone: open it as http://127.0.0.1.")
+        st.stop()
     pages = [
         st.Page(drawer(name), title=title, icon=icon, url_path=path, default=not path)
         for name, title, icon, path in PAGES

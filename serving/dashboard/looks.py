@@ -52,12 +52,12 @@ def guarded(draw: Callable[[], None]) -> Callable[[], None]:
         try:
             draw()
         except RepurchaseError as problem:
-            st.error(str(problem), icon=":material/error:")
+            st.error(plain(problem), icon=":material/error:")
         except Exception as problem:
             if os.environ.get("REPURCHASE_DEBUG"):
                 traceback.print_exc()
             st.error(
-                f"This page could not be made: {type(problem).__name__}: {problem}. "
+                f"This page could not be made: {type(problem).__name__}: {plain(problem)}. "
                 "Reload it; with REPURCHASE_DEBUG=1, the terminal says where it happened.",
                 icon=":material/error:",
             )
@@ -89,13 +89,14 @@ def reasons(told: Sequence[Mapping[str, Any]]) -> None:
     with left:
         st.markdown("**Reasons**, compared with the average customer")
         for sentence in rows["sentence"]:
-            st.markdown(f"- {_plain(sentence)}")
+            st.markdown(f"- {plain(sentence)}")
     with right:
         show(reasons_chart(rows), rows)
 
 
-def _plain(text: str) -> str:
-    return text.translate({ord(sign): f"\\{sign}" for sign in "\\`*_[]<>$#~"})
+def plain(text: object) -> str:
+    """What a table or a file says, where Markdown would make more of it: a link, a picture."""
+    return str(text).translate({ord(sign): f"\\{sign}" for sign in "\\`*_[]<>$#~!:|"})
 
 
 def missing(table: str, command: str, what: str) -> None:

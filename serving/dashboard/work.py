@@ -39,14 +39,18 @@ def start(lake: str, title: str, commands: Sequence[Sequence[str]]) -> None:
     """
     folder = Path(lake) / FOLDER
     folder.mkdir(exist_ok=True)
-    if _running(folder):
-        raise InputError("another command is still running on these tables; wait until it ends")
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"title": title, "started": started, "commands": [list(one) for one in commands]}
-    (folder / "output.log").write_text("", encoding="utf-8")
-    (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")
-    runner = [sys.executable, "-m", "serving.dashboard.work", str(folder)]
-    subprocess.Popen(runner, start_new_session=True, stdin=subprocess.DEVNULL)
+    with _locked(folder) as lock:
+        if lock is None:
+            raise InputError("another command is still running on these tables; wait until it ends")
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"title": title, "started": started, "commands": [list(one) for one in commands]}
+        (folder / "output.log").write_text("", encoding="utf-8")
+        (folder / "work.json").write_text(json.dumps(told), encoding="utf-8")
+        runner = [sys.executable, "-m", "serving.dashboard.work", str(folder)]
+        # The process has the lock from its first moment on: it inherits the open file.
+        subprocess.Popen(
+            runner, start_new_session=True, stdin=subprocess.DEVNULL, pass_fds=[lock.fileno()]
+        )
 
 
 def keep(lake: str, name: str, text: str) -> str:
@@ -74,14 +78,11 @@ def run(folder: Path) -> int:
     """Run the commands of `work.json` with their output in `output.log`; the first that fails ends
     it, and its exit code is kept.
     """
-    with _locked(folder) as mine:
-        if not mine:
-            return 1
-        file = folder / "work.json"
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        with (folder / "output.log").open("a", encoding="utf-8") as log:
-            code = next((code for one in told["commands"] if (code := _ran(one, log))), 0)
-        file.write_text(json.dumps({**told, "code": code}), encoding="utf-8")
+    file = folder / "work.json"
+    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    with (folder / "output.log").open("a", encoding="utf-8") as log:
+        code = next((code for one in told["commands"] if (code := _ran(one, log))), 0)
+    file.write_text(json.dumps({**told, "code": code}), encoding="utf-8")
     return code
 
 
@@ -95,20 +96,22 @@ def _ran(arguments: Sequence[str], log: TextIO) -> int:
 def _running(folder: Path) -> bool:
     if not (folder / "lock").exists():
         return False
-    with _locked(folder) as mine:
-        return not mine
+    with _locked(folder) as lock:
+        return lock is None
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the lock is ours now; it is given back at the end, or by the process's."""
+def _locked(folder: Path) -> Iterator[TextIO | None]:
+    """The file with the lock, None where another has it. It is given back once nobody has the file
+    open: at the end, unless a process has inherited it, and then with that process.
+    """
     with (folder / "lock").open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
             return
-        yield True
+        yield file
 
 
 if __name__ == "__main__":

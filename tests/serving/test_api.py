@@ -69,6 +69,7 @@ def _problem(answer, status):
 def test_it_is_up_and_ready(client):
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"status": "ready"}
+    assert client.head("/health").status_code == client.head("/ready").status_code == 200
 
 
 def test_one_customers_score(client, undisturbed):
@@ -169,6 +170,86 @@ def test_orders_are_scored_alone_and_in_a_batch(client):
     assert {one["field"] for one in told["errors"]} == {"ordered_at", "amount"}
 
 
+def test_of_orders_it_is_told_from_when_and_what_is_lacking(client):
+    past = {"customer_id": 7, "ordered_at": "2023-12-01", "amount": 20}
+    later = {"customer_id": "b", "ordered_at": "2999-01-01", "amount": 10}
+    alone = client.post("/predict", json={"orders": [past]}).json()
+    assert alone["customer_id"] == 7
+    assert alone["as_of"] == client.get("/scores").json()["as_of"]
+    assert alone["features_missing"] == []
+    many = client.post(
+        "/predict/batch", json={"orders": [past, {**later, "ordered_at": "2199-01-01"}]}
+    )
+    assert [one["customer_id"] for one in many.json()["predictions"]] == [7]
+    assert many.json()["customers_without_orders"] == ["b"]
+    told = _problem(
+        client.post("/predict", json={"orders": [past, past | {"customer_id": 8}]}), 422
+    )
+    assert "of 2 customers" in told["detail"]
+    told = _problem(client.post("/predict", json={"orders": [past], "recency_days": 3}), 422)
+    assert told["errors"][0]["field"] == "recency_days"
+    of_a_day = {"recency_days": 3, "as_of": "1999-01-01", "Customer_ID": "x"}
+    said = client.post("/predict", json=of_a_day).json()
+    assert (said["customer_id"], said["features_unused"]) == ("x", ["as_of"])
+
+
+def test_a_failure_is_found_in_the_log_by_its_id(undisturbed, tmp_path, capsys):
+    shutil.copytree(undisturbed, tmp_path / "lake")
+    with _served(tmp_path / "lake") as served:
+        for file in (tmp_path / "lake" / "scores").rglob("*.parquet"):
+            file.write_bytes(b"broken")
+        told = _problem(served.get("/scores/secret-customer"), 500)
+    logged = [line for line in capsys.readouterr().out.splitlines() if "failed" in line]
+    assert len(logged) == 1
+    assert told["request_id"] in logged[0]
+    assert "secret-customer" not in logged[0]
+
+
+def test_without_keys_no_other_name_than_this_machines_is_served(undisturbed):
+    with _served(undisturbed, Gate([], OPEN, own_machine=True)) as served:
+        for name, status in (("127.0.0.1:8000", 200), ("localhost", 200), ("[::1]:8000", 200)):
+            assert served.get("/scores", headers={"Host": name}).status_code == status
+        _problem(served.get("/scores", headers={"Host": "evil.example"}), 403)
+
+
+def test_who_hangs_up_is_no_failure(undisturbed):
+    app = make_app(Tables(str(undisturbed)), Gate([], OPEN))
+    parts = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def ask() -> None:
+        async def receive():
+            return parts.pop(0)
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1"},
+            **{"method": "POST", "path": "/predict", "raw_path": b"/predict", "root_path": ""},
+            **{"scheme": "http", "query_string": b"", "headers": [], "server": ("test", 80)},
+            "client": ("test", 1),
+        }
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    asyncio.run(ask())
+    assert sent == []
+    with TestClient(app) as served:
+        assert 'route="/predict",status="499"} 1.0' in served.get("/metrics").text
+
+
+def test_the_documentation_sends_a_key_where_one_is_asked_for(client, undisturbed):
+    keys = keys_of("shop:reader-key-0123456789:read")
+    with _served(undisturbed, Gate(keys, OPEN)) as served:
+        paths = served.get("/openapi.json").json()["paths"]
+    asks = {
+        path for path, methods in paths.items() for one in methods.values() if "security" in one
+    }
+    assert asks == set(paths) - {"/health", "/ready"}
+    assert "security" not in str(client.get("/openapi.json").json()["paths"])
+
+
 def test_the_segment_of_another_system(client):
     sent = {"Recency": 3, "Frequency": 30, "Monetary": 9000, "Unique_Products": 12}
     told = client.post("/segment", json=sent).json()
@@ -256,7 +337,10 @@ def test_keys_open_what_their_scopes_name(undisturbed):
         assert served.get("/metrics", headers=predict).status_code == 200
 
 
-@pytest.mark.parametrize("text", ["a", "a:short:read", "a:long-enough-0123456:own", "a:b:c:d"])
+@pytest.mark.parametrize(
+    "text",
+    ["a", "a:short:read", "a:long-enough-0123456:own", "a:b:c:d", ":long-enough-0123456:read"],
+)
 def test_keys_that_are_wrong_are_named_by_their_place_alone(text):
     with pytest.raises(ConfigurationError, match="entry 1") as told:
         keys_of(text)
@@ -271,6 +355,8 @@ def test_too_many_requests_wait(undisturbed):
         assert int(answers[3].headers["retry-after"]) > 0
     with pytest.raises(ConfigurationError, match="--rate"):
         Gate([], "often")
+    with pytest.raises(ConfigurationError, match="--rate"):
+        Gate([], "0/second")
 
 
 def test_requests_have_ids_and_are_counted(client):
@@ -364,7 +450,9 @@ def test_nobody_scored_is_no_fault_of_the_caller(undisturbed, tmp_path):
     write_deltalake(scores, scores.to_pyarrow_table().slice(0, 0), mode="overwrite")
     with _served(folder) as served:
         assert served.get("/scores").json()["scores"] == []
-        _problem(served.get("/scores/C1"), 404)
+        assert "for 30 days" in _problem(served.get("/scores/C1"), 404)["detail"]
+        both = {"horizon_days": 30, "horizon_hours": 6}
+        _problem(served.get("/scores", params=both), 422)
         shutil.rmtree(folder / "scores")
         for path in ("/scores", "/scores/C1"):
             assert str(folder) not in _problem(served.get(path), 503)["detail"]

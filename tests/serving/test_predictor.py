@@ -14,7 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 from conf.errors import InputError
 from conf.settings import Horizon
 from serving.predictor import load_predictor
-from serving.requests import InvalidRows
+from serving.requests import MOST_TOLD, InvalidRows
 from serving.spot import _hundredths, _thousandths
 from serving.tables import Tables
 
@@ -142,16 +142,16 @@ def test_names_of_other_systems_are_understood(predictor):
 
 def test_what_follows_from_the_history_is_worked_out_and_null_stays_null(predictor):
     history = {"recency_days": 5, "orders": 9, "tenure_days": 200, "monetary": 500}
-    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
+    implied = predictor.spot.implied(predictor.names.read([history]), predictor.types)
     assert 0.3 < implied["order_probability"][0] < 1
     assert implied["first_to_last_order_days"][0] == 195
     assert np.isnan(implied["orders_30d"][0])
-    long_ago = predictor.names.read([history | {"recency_days": 100}])[0]
-    assert predictor.spot.implied(long_ago, predictor.types, 1)["orders_30d"][0] == 0
-    told = predictor.names.read([history | {"order_probability": None}])[0]
-    assert "order_probability" not in predictor.spot.implied(told, predictor.types, 1)
+    long_ago = predictor.names.read([history | {"recency_days": 100}])
+    assert predictor.spot.implied(long_ago, predictor.types)["orders_30d"][0] == 0
+    told = predictor.names.read([history | {"order_probability": None}])
+    assert np.isnan(predictor.spot.implied(told, predictor.types)["order_probability"][0])
     middle = predictor.spot.as_of + timedelta(predictor.horizon.days // 2)
-    of_nobody = predictor.spot.implied({}, predictor.types, 2)
+    of_nobody = predictor.spot.implied(predictor.names.read([{}, {}]), predictor.types)
     assert of_nobody["horizon_month"].tolist() == [middle.month, middle.month]
     asleep = predictor.predict([{**history, "recency_days": 190}])[0].probability
     assert asleep < predictor.predict([history])[0].probability
@@ -166,7 +166,7 @@ def test_what_follows_from_the_history_is_worked_out_and_null_stays_null(predict
 )
 def test_a_history_of_no_days_is_served(predictor, history):
     """What is divided by its days is missing, as in the table."""
-    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
+    implied = predictor.spot.implied(predictor.names.read([history]), predictor.types)
     assert np.isnan(implied["spending_rate"][0])
     assert 0 < predictor.predict([history])[0].probability < 1
 
@@ -186,6 +186,76 @@ def test_a_quantity_of_null_is_one_that_nobody_tells(predictor):
     assert without == null == blank
 
 
+def test_a_row_is_told_the_same_whoever_is_beside_it(predictor):
+    alone = {"recency_days": 200, "tenure_days": 360, "orders": 12, "monetary": 900}
+    (expected,) = predictor.predict([alone])
+    for other in ({"order_probability": 0.5}, dict.fromkeys(predictor.features)):
+        assert predictor.predict([alone, other])[0] == expected
+
+
+def test_a_line_means_what_ingest_makes_of_it(predictor):
+    """Signs, capitals and blanks, as the rules of `transactions` have them."""
+    line = {"customer_id": "a", "ordered_at": "2023-11-01", "amount": 60, "quantity": 2}
+    back = {**line, "ordered_at": "2023-11-20", "amount": -20, "quantity": -1, "kind": "return"}
+    lines = [{**line, "discount": 10, "category": "tea"}, back]
+    otherwise = [
+        {**line, "quantity": -2, "discount": "-10", "category": "tea", "channel": " "},
+        {**back, "amount": 20, "kind": " Return", "payment_method": "\u200b "},
+    ]
+    expected, found = (predictor.spot.features(orders, None) for orders in (lines, otherwise))
+    assert found.equals(expected)
+    assert expected["returned_share_lifetime"][0] > 0
+
+
+def test_before_any_model_was_fitted_nothing_can_be_said(predictor):
+    order = {"customer_id": "a", "ordered_at": "1990-01-01", "amount": 1}
+    with pytest.raises(InputError, match="the first day that can be looked from is 20"):
+        predictor.predict_orders([order], date(1990, 1, 2))
+
+
+def test_the_largest_lines_of_a_request_can_be_summed(predictor):
+    line = {"customer_id": "a", "amount": 10**9, "quantity": 10**9, "ordered_at": "2023-11-01"}
+    lines = [{**line, "order_id": str(k % 100)} for k in range(10_000)]
+    made = predictor.spot.features(lines, None)
+    assert made["revenue_lifetime"][0] == 10**13
+    assert made["units_lifetime"][0] == 10**13
+    with pytest.raises(InvalidRows, match="at most 1,000,000,000"):
+        predictor.spot.features([{**lines[0], "amount": 10**9 + 1}], None)
+
+
+def test_every_row_that_is_wrong_is_told_where_that_is_asked(predictor):
+    rows = [{"recency_days": -1}] * (MOST_TOLD + 1)
+    for most, told_of in ((MOST_TOLD, MOST_TOLD), (None, len(rows))):
+        with pytest.raises(InvalidRows) as told:
+            predictor.predict([*rows, {"recency_days": 1, "orders": 2}], most=most)
+        assert len(told.value.problems) == told_of
+
+
+def test_what_orders_do_not_tell_may_be_told_beside_them(tables, predictor, monkeypatch):
+    """As of a lake whose champion reads what is made of events or of customers."""
+    untold = ("recency_over_gap_mean", "favourite_category")
+    monkeypatch.setattr(predictor, "untold", untold)
+    made = predictor.spot.features(_orders(tables), None)
+    monkeypatch.setattr(
+        predictor.spot, "features", lambda orders, as_of: made.drop(columns=list(untold))
+    )
+    rows = made.set_index("customer_id")[list(untold)].replace({np.nan: None})
+    beside = rows.astype(object).where(rows.notna(), None).to_dict("index")
+    expected = predictor.predict(_rows(made.set_index("customer_id")))
+    said = predictor.predict_orders([{}], beside=beside)
+    assert [one.probability for one in said.values()] == pytest.approx(
+        [one.probability for one in expected], abs=1e-12
+    )
+    # Else it is that of customers alike, and a reason says so.
+    of_others = predictor.predict_orders([{}])
+    reasons = [why for one in of_others.values() for why in one.reasons if why.feature in untold]
+    assert reasons
+    numbers = [why.sentence for why in reasons if why.feature == untold[0]]
+    assert all("not told, in customers alike" in sentence for sentence in numbers)
+    with pytest.raises(InvalidRows, match="follows from the orders"):
+        predictor.predict_orders([{}], beside={made["customer_id"][0]: {"recency_days": 3}})
+
+
 def test_a_horizon_in_hours_reaches_into_a_day(tables, tmp_path):
     models = DeltaTable(f"{tables.location}/models").to_pandas()
     shutil.copytree(tables.location, tmp_path / "lake")
@@ -196,7 +266,7 @@ def test_a_horizon_in_hours_reaches_into_a_day(tables, tmp_path):
     predictor = load_predictor(Tables(str(tmp_path / "lake")))
     assert predictor.horizon == Horizon(0, 6)
     history = {"recency_days": 5, "orders": 9, "tenure_days": 200, "monetary": 500}
-    implied = predictor.spot.implied(predictor.names.read([history])[0], predictor.types, 1)
+    implied = predictor.spot.implied(predictor.names.read([history]), predictor.types)
     assert 0 < implied["order_probability"][0] < 0.5
 
 

@@ -30,11 +30,14 @@ def log_span(query: Query) -> dict[str, pd.Timestamp]:
 
 
 def missing(query: Query, columns: list[str]) -> pd.DataFrame:
-    """By column of `transactions` that has gaps, the share of lines without a value."""
+    """By column of `transactions` that has gaps, the share of lines without a value; not of those
+    without any, which the source does not map.
+    """
     each = ", ".join(f"avg(({name} IS NULL)::INT) AS {name}" for name in columns)
     row = query(f"SELECT {each} FROM transactions").iloc[0]
     rows = pd.DataFrame({"column": list(row.index), "share": list(map(float, row))})
-    return rows[rows["share"] > 0].sort_values("share", ascending=False, ignore_index=True)
+    has_gaps = (rows["share"] > 0) & (rows["share"] < 1)
+    return rows[has_gaps].sort_values("share", ascending=False, ignore_index=True)
 
 
 def refused_chart(rows: pd.DataFrame) -> c.Chart:

@@ -172,7 +172,7 @@ def trend_chart(rows: pd.DataFrame) -> c.Chart:
     base = alt.Chart(rows).encode(
         x=x, y=c.height("rate", "share that orders, %", ".0%"), color=c.named("kind", names)
     )
-    line = base.mark_line(strokeWidth=2.5).encode(strokeDash=c.dashed("kind", names))
+    line = base.mark_line(strokeWidth=2.5).encode(strokeDash=c.dashed("kind", names).legend(None))
     dots = base.mark_point(filled=True, size=70).encode(
         shape=alt.Shape("kind:N", sort=None), tooltip=tooltip
     )

@@ -125,7 +125,7 @@ def _predicted(
     places = [place for place in range(len(rows)) if place not in problems]
     said: list[Prediction | None] = [None] * len(rows)
     try:
-        found = predictor.predict([rows[place] for place in places], reasons)
+        found = predictor.predict([rows[place] for place in places], reasons, most=None)
     except InvalidRows as wrong:
         _add(problems, wrong.problems, places)
         places = [place for place in places if place not in problems]
@@ -159,7 +159,8 @@ def score_orders(predictor: Predictor, upload: Upload, as_of: date) -> Scored:
     said = [None if place in problems else found[name] for place, name in enumerate(who)]
     unused = [name for name in upload.header if name not in names]
     rows = _joined(upload, said, problems)
-    return Scored(rows, _customers(orders, found, problems), unused, reasons)
+    sound = [order for place, order in enumerate(orders) if place not in problems]
+    return Scored(rows, _customers(predictor, sound, found, as_of), unused, reasons)
 
 
 def _by_customer(
@@ -183,15 +184,18 @@ def _by_customer(
 
 
 def _customers(
+    predictor: Predictor,
     orders: Sequence[Mapping[str, Any]],
     found: Mapping[str, Prediction],
-    problems: Mapping[int, list[str]],
+    as_of: date,
 ) -> pd.DataFrame:
-    sound = pd.DataFrame([o for place, o in enumerate(orders) if place not in problems])
-    if sound.empty:
+    """Each customer, the lines that were looked at, and their money less what was given back."""
+    if predictor.spot is None or not found:
         return pd.DataFrame({"customer_id": [], "probability": []})
-    sound["amount"] = sound["amount"].astype(float)
-    sums = sound.groupby("customer_id")["amount"].agg(lines="count", amount="sum").reset_index()
+    lines = predictor.spot.lines(orders)
+    past = lines[lines["day"] < pd.Timestamp(as_of)]
+    sums = past.groupby("customer_id")["cents"].agg(lines="count", amount="sum").reset_index()
+    sums["amount"] /= 100
     known = sums[sums["customer_id"].isin(list(found))].reset_index(drop=True)
     return known.assign(**_columns([found[name] for name in known["customer_id"]]))
 
@@ -215,11 +219,13 @@ def _joined(
     return pd.DataFrame(cells, columns=apart).assign(**mine)
 
 
-def _columns(said: Sequence[Prediction | None]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {
+def _columns(said: Sequence[Prediction | None]) -> dict[str, Any]:
+    columns: dict[str, Any] = {
         name: [None if one is None else getattr(one, name) for one in said] for name in SAID[:-1]
     }
     columns["probability"] = [np.nan if p is None else p for p in columns["probability"]]
+    # A whole number also where one is missing.
+    columns["decile"] = pd.array(columns["decile"], "Int64")
     columns["reasons"] = [
         "" if one is None else "; ".join(why.sentence for why in one.reasons) for one in said
     ]

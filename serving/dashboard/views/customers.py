@@ -25,7 +25,7 @@ def page() -> None:
     band = right.selectbox("Band", [None, *scores.BANDS], format_func=lambda b: b or "all bands")
     found = people.search(reading.query, horizon, text, band)
     if found.empty:
-        st.warning(f"No customer scored for {horizon} has “{text}” in their id.")
+        st.warning(f"No customer scored for {horizon} has “{looks.plain(text)}” in their id.")
         return
     customer = st.selectbox(
         "Customer, the likeliest first",
@@ -62,7 +62,7 @@ def _customer(customer: str) -> None:
     if scored is None:
         return
     st.query_params["customer"] = customer
-    st.subheader(f"Customer {customer}", anchor=False)
+    st.subheader(f"Customer {looks.plain(customer)}", anchor=False)
     looks.figures(_cells(customer, scored))
     looks.reasons(_told(scored))
     _history(customer, pd.Timestamp(scored["as_of"]))

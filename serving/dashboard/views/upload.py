@@ -33,7 +33,7 @@ def page() -> None:
     try:
         scored = _scored(file.getvalue(), kind, as_of, champion.version, champion)
     except InputError as problem:
-        st.error(f"{file.name}: {problem}", icon=":material/error:")
+        st.error(looks.plain(f"{file.name}: {problem}"), icon=":material/error:")
         return
     _result(scored, champion, file.name, by_order=kind == ORDERS)
 
@@ -103,7 +103,8 @@ def _result(scored: Scored, champion: Predictor, name: str, *, by_order: bool) -
     if scored.repeated:
         st.info(f"In the file more than once, and scored each time: {scored.repeated:,} customers.")
     if scored.unused:
-        st.info(f"Kept, but not used for the scores: {', '.join(scored.unused)}.")
+        unused = looks.plain(", ".join(scored.unused))
+        st.info(f"Kept, but not used for the scores: {unused}.")
     _refused(scored)
     if len(scored.customers):
         _charts(scored, champion)

@@ -2,8 +2,8 @@
 
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,12 +48,23 @@ def address(lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = str(CHROMIUM) if CHROMIUM.exists() else None
-        launched = playwright.chromium.launch(executable_path=own, args=["--no-sandbox"])
+def browser_of() -> Iterator[Callable[..., Browser]]:
+    """A browser for which the name of another machine, if one is given, leads to this one."""
+    with sync_playwright() as playwright, ExitStack() as closing:
+
+        def launched(name: str = "") -> Browser:
+            own = str(CHROMIUM) if CHROMIUM.exists() else None
+            rules = [f"--host-resolver-rules=MAP {name} 127.0.0.1"] if name else []
+            found = playwright.chromium.launch(executable_path=own, args=["--no-sandbox", *rules])
+            closing.callback(found.close)
+            return found
+
         yield launched
-        launched.close()
+
+
+@pytest.fixture(scope="module")
+def browser(browser_of: Callable[..., Browser]) -> Browser:
+    return browser_of()
 
 
 def expand(page: Page, title: str) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
 from deltalake import DeltaTable
@@ -46,9 +47,11 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def _open(page: Page, address: str, path: str = "") -> None:
+def _open(page: Page, address: str, path: str = "", name: str | None = None) -> None:
+    """The page of the name, by default that of the path."""
     page.goto(f"{address}/{path}")
-    expect(page.get_by_role("heading", level=1)).to_have_text(PAGES[path][0], timeout=30_000)
+    title = PAGES[path if name is None else name][0]
+    expect(page.get_by_role("heading", level=1)).to_have_text(title, timeout=30_000)
     _rest(page)
 
 
@@ -89,6 +92,33 @@ def test_every_chart_has_a_text_in_its_place_and_fits(sized, address, path):
         assert charts.nth(place).get_attribute("role") == "graphics-document"
         box = charts.nth(place).bounding_box()
         assert box is None or box["x"] + box["width"] <= WIDTHS["wide"]
+
+
+def test_nothing_is_asked_of_another_machine(page, address):
+    asked = set()
+    page.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
+    for path in PAGES:
+        _open(page, address, path)
+    assert asked - {None} == {"127.0.0.1"}
+
+
+def test_what_is_searched_for_is_text(page, address):
+    wanted = "![a](http://127.0.0.1:9/p.png) [log in](http://127.0.0.1:9/) :red[now]"
+    _open(page, address, f"customers?customer={quote(wanted)}", name="customers")
+    expect(page.get_by_test_id("stAlert")).to_contain_text(wanted)
+    alert = page.get_by_test_id("stAlert")
+    assert alert.locator("img").count() == 0
+    # An address stays one that says where it leads.
+    for link in alert.locator("a").all():
+        assert link.get_attribute("href") == link.inner_text()
+
+
+def test_a_site_whose_name_leads_here_is_shown_nothing(browser_of, address):
+    port = urlsplit(address).port
+    page = browser_of("evil.example").new_page()
+    page.goto(f"http://evil.example:{port}/operations")
+    expect(page.get_by_text("for this machine alone")).to_be_visible(timeout=30_000)
+    assert page.get_by_role("button", name="Retrain").count() == 0
 
 
 def test_the_overview_has_the_numbers_of_the_tables(page, address):

@@ -40,7 +40,14 @@ def test_only_one_at_a_time(tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="still running"):
             work.start(str(tmp_path), "Another", [["--help"]])
-        assert work.run(folder) == 1
+
+
+def test_a_command_has_the_lock_before_it_has_begun(tmp_path):
+    work.start(str(tmp_path), "First", [["features", "--help"]])
+    with pytest.raises(InputError, match="still running"):
+        work.start(str(tmp_path), "Second", [["models", "--help"]])
+    found = _ended(str(tmp_path))
+    assert (found.title, found.code) == ("First", 0)
 
 
 def test_what_a_killed_command_left_does_not_run(tmp_path):
