@@ -104,7 +104,7 @@ def test_it_ends_when_told_to(start: Starter, undisturbed: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--host", "0.0.0.0"], "without API keys"),
+        (["--host", "0.0.0.0"], "owner:key:read+predict+metrics"),
         (["--rate", "often"], "--rate"),
         (["--lake", "nowhere"], "no table models"),
     ],
