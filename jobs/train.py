@@ -29,7 +29,7 @@ from models.importance import Importance
 from models.judging import comparable, heard
 from models.material import training_snapshots
 from models.records import record
-from models.registry import find_champion, heard_then, register
+from models.registry import SAVED, find_champion, heard_then, register
 from models.training import TrainingResult
 
 # What a model is made of, at first or second hand.
@@ -147,7 +147,7 @@ def check_champion(job: Job, span: LogSpan, trained: Trained) -> None:
 
 def _folder(job: Job) -> str:
     """Where models are saved."""
-    return job.settings.lake.models_path or job.lake.folder("saved_models")
+    return job.settings.lake.models_path or job.lake.folder(SAVED)
 
 
 def _checkpoints(job: Job, version: str) -> Checkpoints | None:

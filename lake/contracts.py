@@ -386,7 +386,7 @@ MODELS = Table(
         Column("model_name", "string", "A model of training.models, or blend (see parameters)"),
         Column("trained_for", "date", "as_of of the training: nothing from that day on was used"),
         HORIZON,
-        Column("path", "string", "The folder with a saved Spark ML pipeline for each member"),
+        Column("path", "string", "The folder where a Spark ML pipeline was saved for each member"),
         Column("threshold", "double", "The probability from which on a repurchase is predicted"),
         Column("parameters", "string", "JSON: the grid point of each member"),
         Column("open_form", "string", "JSON: the whole model in numbers, see models/open_form.py"),

@@ -1,6 +1,7 @@
 """Champions, saved with everything that they were made of, and found again."""
 
 import json
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +26,8 @@ from models.training import Champion
 
 # Beside the members of a saved model.
 HEARD = "held_out"
+# Of a lake: the folder of its models, where no other is configured.
+SAVED = "saved_models"
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def find_champion(
         known = known & (F.col("model_version") != F.lit(other_than))
     published = lake.read("models").where(known & F.col("published"))
     rows = published.orderBy(*last_first()).limit(1).collect()
-    return _registered(rows[0]) if rows else None
+    return _registered(lake, rows[0]) if rows else None
 
 
 def last_first() -> tuple[Column, Column]:
@@ -165,13 +168,20 @@ def heard_then(lake: Lake, model: Registered) -> pd.DataFrame | None:
     return rows.set_index("customer_id").sort_index()
 
 
-def _registered(row: Row) -> Registered:
+def _saved_at(lake: Lake, row: Row) -> str:
+    """Where its members are. A lake that was moved, or copied, has brought its models along."""
+    own = f"{lake.folder(SAVED)}/{row['model_version']}"
+    return own if lake.is_folder and os.path.isdir(own) else str(row["path"])
+
+
+def _registered(lake: Lake, row: Row) -> Registered:
+    path = _saved_at(lake, row)
     open_form = open_model(json.loads(row["open_form"]))
     parameters = json.loads(row["parameters"])
     members = [
         Member(
             one.name,
-            PipelineModel.load(f"{row['path']}/{one.name}"),
+            PipelineModel.load(f"{path}/{one.name}"),
             one.calibration,
             parameters[one.name],
         )
@@ -182,7 +192,7 @@ def _registered(row: Row) -> Registered:
         row["model_version"],
         row["trained_for"],
         row["held_out"],
-        row["path"],
+        path,
         members,
         open_form.calibration,
         row["threshold"],

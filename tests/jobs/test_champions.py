@@ -75,6 +75,15 @@ def test_rolling_back_brings_the_champion_before_again(job):
         roll_back(job.lake, MONTH, "older", "forward")
 
 
+def test_a_lake_that_was_moved_has_its_models_with_it(job, tmp_path):
+    """Not those of the place where they were saved."""
+    moved = tmp_path / "moved"
+    shutil.copytree(job.lake.location, moved)
+    found = find_champion(Lake(job.spark, str(moved)), log_span(job, None).as_of, MONTH)
+    assert found is not None
+    assert found.path.startswith(f"{moved}/")
+
+
 def test_a_past_day_is_scored_by_what_was_trained_by_then(job):
     last = find_champion(job.lake, log_span(job, None).as_of, MONTH)
     _add(job, "older", 10)
