@@ -43,7 +43,11 @@ def main(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = LOCAL,
     api: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The API of `repurchase serve`, for its response times."),
+        typer.Option(
+            metavar="URL",
+            help="The API of `repurchase serve`, for its response times; with REPURCHASE_API_KEY "
+            "where it asks for keys.",
+        ),
     ] = None,
 ) -> None:
     """Show scores, customers, the model and its data in the browser."""

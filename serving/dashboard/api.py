@@ -1,15 +1,18 @@
 """The API, asked how it is and how fast it answers."""
 
 import json
+import os
 import re
 import time
 from dataclasses import dataclass
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
 
+# Where the API asks for a key: one with the scope `metrics`.
+KEY = "REPURCHASE_API_KEY"
 TRIES = 20
 _SECONDS = 3
 # The value of a label may have a brace: /scores/{customer_id}.
@@ -19,10 +22,11 @@ _SUM = re.compile(rf"^(\w+_seconds)_(sum|count)({_LABELS})? (\S+)$", re.MULTILIN
 
 @dataclass(frozen=True)
 class Response:
-    """Key figures, and times by path where the API counts them."""
+    """Key figures, and times by path where the API counts them, or why they are not told."""
 
     cells: dict[str, str]
     table: pd.DataFrame | None
+    why_not: str = ""
 
 
 def ask(address: str) -> Response | str:
@@ -38,11 +42,13 @@ def ask(address: str) -> Response | str:
         "Median, /health": f"{found[0]:.1f} ms",
         "95th percentile, /health": f"{found[1]:.1f} ms",
     }
-    return Response(cells | _told(body), _by_path(base))
+    return _by_path(base, cells | _told(body))
 
 
 def _get(url: str) -> str:
-    with urlopen(url, timeout=_SECONDS) as answer:
+    key = os.environ.get(KEY)
+    asked = Request(url, headers={"X-API-Key": key} if key else {})
+    with urlopen(asked, timeout=_SECONDS) as answer:
         return str(answer.read().decode())
 
 
@@ -61,12 +67,14 @@ def _told(body: str) -> dict[str, str]:
     return {name.replace("_", " ").capitalize(): str(value) for name, value in plain.items()}
 
 
-def _by_path(base: str) -> pd.DataFrame | None:
+def _by_path(base: str, cells: dict[str, str]) -> Response:
     try:
-        text = _get(f"{base}/metrics")
-    except (URLError, OSError):
-        return None
-    return times_by_path(text)
+        return Response(cells, times_by_path(_get(f"{base}/metrics")))
+    except HTTPError as refused:
+        why = f"Times by path: {base}/metrics answers {refused.code}; set {KEY} to a key with the "
+        return Response(cells, None, f"{why}scope metrics, and start the dashboard again.")
+    except (URLError, OSError) as problem:
+        return Response(cells, None, f"{base}/metrics does not answer: {problem}.")
 
 
 def times_by_path(text: str) -> pd.DataFrame | None:

@@ -161,8 +161,10 @@ def _asked(address: str) -> None:
         looks.figures(found.cells)
         if found.table is not None:
             st.dataframe(found.table, width="stretch", hide_index=True)
+        if found.why_not:
+            st.info(looks.plain(found.why_not))
     else:
-        st.warning(found)
+        st.warning(looks.plain(found))
 
 
 def _models() -> None:

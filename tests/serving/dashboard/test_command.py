@@ -2,16 +2,38 @@
 
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from jobs import dashboard
 from jobs.cli import app
-from serving.dashboard.api import ask, times_by_path
-from serving.dashboard.options import Options, options
+from serving.api.app import make_app
+from serving.api.keys import Gate, keys_of
+from serving.dashboard.api import KEY, Response, ask, times_by_path
+from serving.dashboard.options import Options, is_local, options
+from serving.tables import Tables
+
+
+@contextmanager
+def served(api: FastAPI) -> Iterator[str]:
+    """The API in a thread of its own: where it listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(api, log_config=None, access_log=False))
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture
@@ -74,10 +96,35 @@ def test_only_a_loopback_is_private(host, private):
     assert Options("lake", None, host).private is private
 
 
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        *((name, True) for name in ("127.0.0.1:8501", "localhost:8501", "LOCALHOST", "[::1]:8501")),
+        *((name, False) for name in ("evil.example:8501", "127.0.0.1.evil.example", "", None)),
+    ],
+)
+def test_only_a_name_of_this_machine_is_local(host, local):
+    assert is_local(host) is local
+
+
 def test_an_api_that_does_not_answer_is_told():
     said = ask("http://127.0.0.1:9")
     assert isinstance(said, str)
     assert "repurchase serve" in said
+
+
+def test_of_an_api_with_keys_the_times_take_one(small_lake, monkeypatch):
+    gate = Gate(keys_of("us:metrics-key-0123456789:metrics"), "1000/second")
+    with served(make_app(Tables(str(small_lake)), gate)) as address:
+        refused = ask(address)
+        assert isinstance(refused, Response)
+        assert refused.table is None
+        assert "answers 401; set REPURCHASE_API_KEY" in refused.why_not
+        monkeypatch.setenv(KEY, "metrics-key-0123456789")
+        told = ask(address)
+    assert isinstance(told, Response)
+    assert told.table is not None
+    assert "/health" in told.table["answers"].tolist()
 
 
 def test_response_times_are_read_from_the_metrics():
