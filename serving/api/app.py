@@ -391,6 +391,8 @@ def _orders(predictor: Predictor, sent: Mapping[str, Any], limits: Limits) -> Or
     customers = {str(name): name for name in named}
     rows = _rows(sent.get("customers", []), "customers", limits.batch)
     beside = {str(_who(row)): row for row in rows}
+    if nobody := sorted(beside.keys() - customers.keys()):
+        raise ApiError(422, f"customers: there is no order of {nobody[0]!r}"[:1000])
     unknown = set(sent) - {"orders", "customers", "as_of"}
     own = {name: sent[name] for name in sorted(unknown) if name.lower() not in IDS}
     if own and len(customers) > 1:

@@ -188,6 +188,10 @@ def test_of_orders_it_is_told_from_when_and_what_is_lacking(client):
     assert "of 2 customers" in told["detail"]
     told = _problem(client.post("/predict", json={"orders": [past], "recency_days": 3}), 422)
     assert told["errors"][0]["field"] == "recency_days"
+    told = client.post(
+        "/predict/batch", json={"orders": [past], "customers": [{"customer_id": "b"}]}
+    )
+    assert "there is no order of 'b'" in _problem(told, 422)["detail"]
     of_a_day = {"recency_days": 3, "as_of": "1999-01-01", "Customer_ID": "x"}
     said = client.post("/predict", json=of_a_day).json()
     assert (said["customer_id"], said["features_unused"]) == ("x", ["as_of"])
