@@ -128,6 +128,11 @@ def interval(low: float, high: float, digits: int) -> str:
     return "" if math.isnan(low) else f" ({low:.{digits}f} .. {high:.{digits}f})"
 
 
+def address(host: str, port: int) -> str:
+    """Where a server listens, as a browser takes it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def mebibytes(size: float) -> str:
     """A number of bytes, for people to read."""
     return f"{size / 2**20:,.1f} MiB"

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from conf.errors import ConfigurationError, InputError
-from jobs.console import console, handled
+from jobs.console import address, console, handled
 from jobs.options import LakeDir
 from lake.store import located
 
@@ -63,9 +63,8 @@ def main(
     if api is not None and urlsplit(api).scheme not in ("http", "https"):
         raise ConfigurationError(f"--api {api}: give an address such as http://127.0.0.1:8000")
     _check_free(host, port)
-    named = f"[{host}]" if ":" in host else host
-    where = f"[bold]{escape(location)}[/bold] on {escape(f'http://{named}:{port}')}"
-    console.print(f"Showing {where}", soft_wrap=True)
+    where = escape(address(host, port))
+    console.print(f"Showing [bold]{escape(location)}[/bold] on {where}", soft_wrap=True)
     sys.stdout.flush()
     arguments = options.Options(location, api, host).arguments
     started = command(Path(options.__file__).with_name("app.py"), host, port, arguments)

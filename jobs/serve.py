@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from conf.errors import ConfigurationError, InputError
 from conf.settings import Horizon
-from jobs.console import console, handled
+from jobs.console import address, console, handled
 from jobs.options import LakeDir
 from lake.store import located
 
@@ -77,11 +77,9 @@ def main(
         if ":" not in host
         else socket.create_server((host, port), family=socket.AF_INET6)
     )
-    named = f"[{host}]" if ":" in host else host
+    where = escape(address(host, listening.getsockname()[1]))
     console.print(
-        f"Serving [bold]{escape(tables.location)}[/bold] on "
-        + escape(f"http://{named}:{listening.getsockname()[1]} (docs: /docs)"),
-        soft_wrap=True,
+        f"Serving [bold]{escape(tables.location)}[/bold] on {where} (docs: /docs)", soft_wrap=True
     )
     uvicorn.Server(
         uvicorn.Config(

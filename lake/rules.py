@@ -13,7 +13,7 @@ KINDS = ("purchase", "return", "cancelled")
 FIRST_BIRTH_YEAR = 1850
 # Of a line, where there are any.
 TEXTS = ("product_id", "category", "payment_method", "channel")
-_BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
+BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
 
 Check = tuple[Column, str]
 
@@ -46,7 +46,7 @@ class Rules:
 
 def blank(column: str) -> Column:
     """Whether a text is null or nothing but blanks."""
-    return F.col(column).isNull() | (F.btrim(F.col(column), F.lit(_BLANKS)) == "")
+    return F.col(column).isNull() | (F.btrim(F.col(column), F.lit(BLANKS)) == "")
 
 
 def _named(*columns: str) -> dict[str, Column]:

@@ -189,9 +189,7 @@ class Predictor:
 
         Raises InvalidRows, and InputError where nobody has an order before the day.
         """
-        if self.spot is None:
-            raise InputError("the tables hold no features from which orders could be understood")
-        found = self.spot.features(orders, as_of)
+        found = self.understood().features(orders, as_of)
         features = found.drop(columns=["customer_id", "as_of"])
         told = self._beside(found["customer_id"].tolist(), beside or {})
         known: dict[str, npt.NDArray[Any]] = {
@@ -209,6 +207,12 @@ class Predictor:
         }
         said = _by_row(self._predicted(known | told.known, given.tolist(), reasons, unnamed))
         return dict(zip(found["customer_id"], said, strict=True))
+
+    def understood(self) -> Spot:
+        """What orders mean here. Raises InputError where the tables do not tell."""
+        if self.spot is None:
+            raise InputError("the tables hold no features from which orders could be understood")
+        return self.spot
 
     def _beside(self, customers: list[str], rows: Mapping[str, Row]) -> Told:
         told = self.names.read([rows.get(name, {}) for name in customers])
@@ -246,18 +250,15 @@ class Predictor:
         that did not name a feature of `unnamed`.
         """
         lacks = np.isnan(feed[NUMBERS][:, self._always]).any(axis=1)
-        wanted = {
-            NUMBERS: np.isnan(feed[NUMBERS]) & _either(lacks, unnamed, self._numbers),
-            TEXTS: (feed[TEXTS] == "") & _either(lacks, unnamed, self._texts)
-            if TEXTS in feed
-            else np.zeros((len(lacks), 0), bool),
-        }
-        rows = np.flatnonzero(wanted[NUMBERS].any(axis=1) | wanted[TEXTS].any(axis=1))
+        wanted = {NUMBERS: np.isnan(feed[NUMBERS]) & _either(lacks, unnamed, self._numbers)}
+        if TEXTS in feed:
+            wanted[TEXTS] = (feed[TEXTS] == "") & _either(lacks, unnamed, self._texts)
+        rows = np.flatnonzero(np.hstack(list(wanted.values())).any(axis=1))
         if not len(rows):
             return
-        for name, others in zip((NUMBERS, TEXTS), self._alike.of(known, rows), strict=True):
-            if name in feed:
-                feed[name][rows] = np.where(wanted[name][rows], others, feed[name][rows])
+        others = dict(zip((NUMBERS, TEXTS), self._alike.of(known, rows), strict=True))
+        for name, cells in wanted.items():
+            feed[name][rows] = np.where(cells[rows], others[name], feed[name][rows])
 
     def _predicted(
         self, known: Known, given: list[int], reasons: bool, unnamed: Known | None = None

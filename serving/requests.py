@@ -92,12 +92,15 @@ class Names:
         found: dict[str, npt.NDArray[Any]] = {}
         named: dict[str, npt.NDArray[np.bool_]] = {}
         places: dict[str, npt.NDArray[Any] | None] = {}
+        masks: dict[str, npt.NDArray[np.bool_]] = {}
         problems: list[Problem] = []
         given = [0] * len(rows)
         for number, row in enumerate(rows):
             for name, value in row.items():
                 if name not in places:
                     places[name] = self._column(name, len(rows), found)
+                    if feature := self.feature(name):
+                        masks[name] = named.setdefault(feature, np.zeros(len(rows), bool))
                 column = places[name]
                 wrong = self._wrong(name, value, column)
                 if wrong:
@@ -105,8 +108,7 @@ class Names:
                     if len(problems) == most:
                         raise InvalidRows(problems)
                 elif column is not None:
-                    feature = self.feature(name) or name
-                    named.setdefault(feature, np.zeros(len(rows), bool))[number] = True
+                    masks[name][number] = True
                     if value is not None:
                         column[number] = value
                         given[number] += 1

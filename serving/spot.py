@@ -19,6 +19,7 @@ from features.fold import PRODUCTS
 from features.on_the_spot import features_of
 from features.popularity import Popularity
 from features.windows import Snapshots
+from lake.rules import BLANKS, KINDS, TEXTS
 from serving.requests import MAX_TEXT, InvalidRows, Problem, Told
 from serving.tables import Tables
 
@@ -33,14 +34,11 @@ HISTORY = ("recency_days", "tenure_days", "orders_lifetime")
 DAYS_KEPT = 8
 # Features that only who tells a quantity has.
 UNITS = re.compile(r"units_|last_order_units$")
-KINDS = ("purchase", "return", "cancelled")
-TEXTS = ("customer_id", "order_id", "category", "payment_method", "product_id", "channel")
+OF_TEXT = ("customer_id", "order_id", *TEXTS)
 # Days of orders must lie in these years, and a line's money and units be no more than this, so that
 # those of a request can be summed.
 YEARS = range(1970, 2201)
 MOST = Decimal(10) ** 9
-# What a text is that says nothing, as in `lake.rules`.
-BLANKS = " \t\r\n\u00a0\u200b\u3000\ufeff"
 
 
 class Spot:
@@ -194,7 +192,7 @@ class Spot:
             if name not in NEEDED and name not in OPTIONAL
         ]
         texts = {}
-        for name in TEXTS:
+        for name in OF_TEXT:
             value = order.get(name)
             texts[name] = None if _blank(value) else str(value)
             is_text = isinstance(value, (str, int, type(None))) and not isinstance(value, bool)

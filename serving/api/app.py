@@ -376,9 +376,7 @@ def _orders(predictor: Predictor, sent: Mapping[str, Any], limits: Limits) -> Or
     """The orders of a body: of one customer, of whom the body may tell features too, or of many,
     of whom `customers` may have a row each.
     """
-    if predictor.spot is None:
-        raise ApiError(422, "orders: the tables hold no features by which they could be understood")
-    who = _who(sent)
+    spot, who = predictor.understood(), _who(sent)
     shared = {} if who is None else {"customer_id": who}
     try:
         as_of = date.fromisoformat(sent["as_of"]) if sent.get("as_of") is not None else None
@@ -399,7 +397,7 @@ def _orders(predictor: Predictor, sent: Mapping[str, Any], limits: Limits) -> Or
         raise ApiError(422, f"unknown beside orders of several customers: {', '.join(own)}"[:1000])
     if own and customers:
         beside = {next(iter(customers)): own}
-    return Orders(orders, customers, beside, as_of or predictor.spot.as_of)
+    return Orders(orders, customers, beside, as_of or spot.as_of)
 
 
 def _of_many(

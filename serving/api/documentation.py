@@ -3,9 +3,9 @@
 from datetime import date, timedelta
 from typing import Any
 
+from lake.rules import KINDS
 from serving.predictor import Predictor
 from serving.requests import IDS, MAX_TEXT, MOST, NOT_NEGATIVE, SYNONYMS, UNUSED
-from serving.spot import KINDS
 from serving.spot import MOST as MOST_OF_LINE
 
 Schema = dict[str, Any]

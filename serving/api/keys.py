@@ -13,13 +13,13 @@ from limits.aio.strategies import FixedWindowRateLimiter
 
 from conf.errors import ConfigurationError
 from serving.api.problems import ApiError
+from serving.hosts import LOOPBACK, is_local
 
 VARIABLE = "REPURCHASE_API_KEYS"
 HEADER = "X-API-Key"
 READ, PREDICT, METRICS = "read", "predict", "metrics"
 SCOPES = (READ, PREDICT, METRICS)
 SHORTEST = 16
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Gate:
     async def check(self, request: Request, scope: str) -> None:
         """Whether this caller may do that now."""
         key = self._key(request) if self._keys else None
-        if key is None and self._own_machine and request.url.hostname not in LOOPBACK:
+        if key is None and self._own_machine and not is_local(request.headers.get("Host")):
             raise ApiError(403, f"without keys, call http://{LOOPBACK[0]}: no other name is served")
         if key is not None and scope not in key.scopes:
             raise ApiError(403, f"this key has no scope {scope}")

@@ -9,7 +9,7 @@ import streamlit as st
 from conf.errors import RepurchaseError
 from serving.dashboard import looks, reading
 from serving.dashboard.figures import scores
-from serving.dashboard.options import is_local
+from serving.hosts import is_local
 
 # Of our own: Streamlit fetches its own ones from elsewhere.
 ICON = Path(__file__).with_name("icon.png")

@@ -3,9 +3,8 @@
 import sys
 from argparse import ArgumentParser
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from serving.hosts import LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,6 @@ class Options:
     def private(self) -> bool:
         """Whether only this machine can reach the dashboard."""
         return self.host in LOOPBACK
-
-
-def is_local(host: str | None) -> bool:
-    """Whether a request came by one of the names of this machine, as its Host header says."""
-    return urlsplit(f"//{host or ''}").hostname in LOOPBACK
 
 
 def options(arguments: list[str] | None = None) -> Options:

@@ -135,10 +135,8 @@ def test_the_log_of_another_source_is_not_put_in_the_place_of_one(job, files, tm
         folder.mkdir()
         write(folder, "1.csv", [line(1, 0, 500)])
     there = up_to_date(job("there"), files(), ours)
-    other, refused = (
-        files().model_copy(update={"name": "other"}),
-        "transactions of the source files",
-    )
+    other = files().model_copy(update={"name": "other"})
+    refused = "transactions of the source files"
     with pytest.raises(InputError, match=refused):
         check(there, Input(other, str(theirs)))
     with pytest.raises(InputError, match=refused):

@@ -104,7 +104,11 @@ def test_it_ends_when_told_to(start: Starter, undisturbed: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--host", "0.0.0.0"], "owner:key:read+predict+metrics"),
+        (
+            ["--host", "0.0.0.0"],
+            "without API keys only 127.0.0.1 may be served; set REPURCHASE_API_KEYS to "
+            "owner:key:read+predict+metrics",
+        ),
         (["--rate", "often"], "--rate"),
         (["--lake", "nowhere"], "no table models"),
     ],

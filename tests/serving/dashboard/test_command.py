@@ -18,7 +18,8 @@ from jobs.cli import app
 from serving.api.app import make_app
 from serving.api.keys import Gate, keys_of
 from serving.dashboard.api import KEY, Response, ask, times_by_path
-from serving.dashboard.options import Options, is_local, options
+from serving.dashboard.options import Options, options
+from serving.hosts import is_local
 from serving.tables import Tables
 
 
