@@ -23,7 +23,13 @@ from conf.source import Country
 Share = Annotated[float, Field(ge=0, le=1)]
 
 # Names of Spark's options whose values are for Spark alone.
-_SECRET = re.compile(r"secret|password|token|credential|(access|account|api)[._-]?key", re.I)
+_SECRET = re.compile(
+    r"secret|password|passphrase|pwd|token|credential|"
+    r"(access|account|api|private|encryption)[._-]?key",
+    re.I,
+)
+# What addresses tell of who asks: `user:password@`, and the token of Spark Connect's.
+_USER = re.compile(r"(?<=//)[^/@]*@|;token=[^;]*")
 # In days; the calendar begins more than so many before any log.
 LONGEST_WINDOW = 99_999
 
@@ -301,11 +307,36 @@ class Settings(Strict):
 
     def without_secrets(self) -> "Settings":
         """The same, to be kept and shown: without the options of Spark that are named as secrets
-        are, such as `spark.hadoop.fs.s3a.secret.key`.
+        are, such as `spark.hadoop.fs.s3a.secret.key`, and without the user and the token in the
+        addresses of Spark Connect and of MLflow.
         """
         config = self.spark.config.items()
-        told = {name: value for name, value in config if not _SECRET.search(name)}
-        return self.model_copy(update={"spark": self.spark.model_copy(update={"config": told})})
+        spark = {
+            "config": {name: value for name, value in config if not _SECRET.search(name)},
+            "remote": self.spark.remote and without_user(self.spark.remote),
+        }
+        tracking = {"uri": self.tracking.uri and without_user(self.tracking.uri)}
+        return self.model_copy(
+            update={
+                "spark": self.spark.model_copy(update=spark),
+                "tracking": self.tracking.model_copy(update=tracking),
+            }
+        )
+
+
+def without_user(address: str) -> str:
+    """The address without the user, the password and the token in it."""
+    return _USER.sub("", address)
+
+
+def without_secret(override: str) -> str:
+    """`key=value`, to be shown: without the value where the key is named as a secret is, and
+    without what an address in it tells of who asks.
+    """
+    key, equals, value = override.partition("=")
+    if _SECRET.search(key):
+        return f"{key}{equals}..."
+    return key + equals + without_user(value)
 
 
 def load_settings(env: str = "local", overrides: Sequence[str] = ()) -> Settings:

@@ -1,7 +1,7 @@
 """Weekends and public holidays: how many of them lie before each day; when days begin."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -51,6 +51,12 @@ class Clock:
         """The moment at which the day begins."""
         local = datetime.combine(day, time.fromisoformat(self.day_starts_at))
         return local.replace(tzinfo=ZoneInfo(self.time_zone)).astimezone(UTC)
+
+    def today(self) -> date:
+        """The day that it is now."""
+        begins = time.fromisoformat(self.day_starts_at)
+        now = datetime.now(ZoneInfo(self.time_zone))
+        return (now - timedelta(hours=begins.hour, minutes=begins.minute)).date()
 
     def start_micros(self, day: date) -> int:
         """The same in microseconds since 1970."""

@@ -12,10 +12,16 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from conf.errors import InputError
+from conf.errors import InputError, TryAgainError
 from features.catalogue import POPULARITY, Feature, catalogue
 from features.custom import check_types, check_values, custom_columns, custom_features
-from features.customer_base import CUSTOMER_BASE, fitted_customer_base, predictions
+from features.customer_base import (
+    CUSTOMER_BASE,
+    PURCHASES,
+    SPEND,
+    fitted_customer_base,
+    predictions,
+)
 from features.event_days import Vocabulary
 from features.increments import (
     ORDERS,
@@ -36,7 +42,7 @@ from features.stale_labels import note_made, note_stale, stale_dates
 from features.windows import Snapshots, made_features, stored_bytes, stored_ranges
 from jobs.console import handled, mebibytes, say, show, step
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job, show_next
-from lake.contracts import FEATURE_DATES, FEATURES, LABELS, Column
+from lake.contracts import FEATURE_DATES, FEATURES, LABELS, TRANSACTIONS, Column
 from lake.key_ranges import KeyRanges
 from lake.store import Made, dated
 
@@ -135,6 +141,7 @@ def build_features(
             say(f"{missing.index(part[-1]) + 1} of {len(missing)} dates: {part[0]} .. {part[-1]}")
     _label(job, span, known, dates)
     _check_alone(job, span, followed, [])
+    note_made(job.lake, job.settings.snapshots.horizon, span.end)
     count = job.lake.read("features").where(F.col("as_of").isin(dates)).count()
     return Built(count, dates, len(columns), missing)
 
@@ -153,7 +160,6 @@ def _label(job: Job, span: LogSpan, known: Known, dates: Sequence[date]) -> None
     for part in _chunks(job, every):
         where = f"{dated('as_of', part)} AND {wanted.horizon.where}"
         job.lake.replace(LABELS, labels_at(job, known, part), where)
-    note_made(job.lake, wanted.horizon, span.end)
 
 
 def labels_at(job: Job, known: Known, dates: Sequence[date]) -> DataFrame:
@@ -179,7 +185,7 @@ def _follow_logs(job: Job, span: LogSpan) -> _Work:
             _forget_dates(job, lambda day: day > since)
 
     forget()
-    note_stale(job.lake, work.of_orders.changed)
+    note_stale(job.lake, _first_of_labels(job, work.of_orders, span))
     for derived, days in work.of_logs:
         update_customer_days(job.lake, days, span.as_of, derived)
     if work.customers:
@@ -189,16 +195,29 @@ def _follow_logs(job: Job, span: LogSpan) -> _Work:
     return work
 
 
+def _first_of_labels(job: Job, orders: Due, span: LogSpan) -> date | None:
+    """The day from which on labels may be others now. Where nothing tells what has changed, it is
+    the first, unless the log is read whole each time: nothing would ever be old enough to stay.
+    """
+    all_is_new = orders.days is None and orders.changed is None
+    if all_is_new and job.lake.exists("ingested_files"):
+        of_log = job.lake.read("ingested_files").where(
+            f"coalesce(table_name, '{TRANSACTIONS.name}') = '{TRANSACTIONS.name}'"
+        )
+        return None if of_log.isEmpty() else span.first
+    return orders.changed
+
+
 def _check_alone(job: Job, span: LogSpan, followed: _Work, made: Sequence[date]) -> None:
-    """Raises InputError where another command has followed the logs meanwhile; the dates that were
-    made then count as missing.
+    """Raises TryAgainError where another command has followed the logs meanwhile; the dates that
+    were made then count as missing.
     """
     is_alone = all(are_alone(job.lake, work, span.as_of, log) for log, work in followed.of_logs)
     if followed.customers:
         is_alone = is_alone and are_customers_the_same(job.lake, followed.customers)
     if not is_alone:
         _forget_dates(job, made.__contains__)
-        raise InputError(
+        raise TryAgainError(
             "another command has changed what features are made of since this one began: run it "
             "again; the dates that were whole before stay"
         )
@@ -226,7 +245,9 @@ def _build(
     share = job.settings.features.fitted_share
     snapshots = _snapshots(job, span, dates)
     base = fitted_customer_base(known.customer_days, snapshots, share, known.ranges)
-    job.lake.put(CUSTOMER_BASE, base.collect(), dated("as_of", dates))
+    rows = base.collect()
+    job.lake.put(CUSTOMER_BASE, rows, dated("as_of", dates))
+    _say_unfitted({(row["model"], row["as_of"]) for row in rows}, dates)
     table = FEATURES.with_columns(columns)
     if job.settings.features.custom:
         frame = features_at(job, span, known, dates)
@@ -237,7 +258,18 @@ def _build(
             raise
     else:
         job.lake.replace_dates(table, _made(job, span, known, dates, base), dates)
-    job.lake.set_properties("features", made_with(job))
+    holidays = {"country": country(job) or ""}
+    job.lake.set_properties("features", made_with(job) | holidays)
+
+
+def _say_unfitted(fitted: Collection[tuple[str, date]], dates: Sequence[date]) -> None:
+    for model in (*PURCHASES, SPEND):
+        if lacking := [day for day in dates if (model, day) not in fitted]:
+            when = f"{len(lacking)} of {len(dates)} dates, the last {lacking[-1]}"
+            say(
+                f"{model} could not be fitted as of {when}: too few have ordered twice, or all "
+                "alike; what it says of customers is null there"
+            )
 
 
 def known_lines(job: Job, span: LogSpan) -> DataFrame:

@@ -1,5 +1,8 @@
 """`repurchase`: every command."""
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from jobs import (
@@ -24,11 +27,27 @@ from jobs import (
 
 app = typer.Typer(
     name="repurchase",
-    help="From a transaction log to 30-day repeat-purchase scores, on Spark and Delta.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(metadata.version("repurchase"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which release.")
+    ] = False,
+) -> None:
+    """From a transaction log to 30-day repeat-purchase scores, on Spark and Delta."""
+
+
 app.command("run")(run.main)
 app.command("generate")(generate.main)
 app.command("ingest")(ingest.main)

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from conf.errors import RepurchaseError, without_codes
+from conf.errors import RepurchaseError, TryAgainError, without_codes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +43,8 @@ _MENDABLE = {
     "No suitable driver": "the JDBC driver is missing: name its package with "
     "--set spark.config.spark.jars.packages=GROUP:NAME:VERSION",
     "PATH_NOT_FOUND": "a file or folder is gone",
+    "long overflow": "a number is too large for an expression of the source file, as nanoseconds "
+    "are for timestamp_millis(...)",
     "SCHEMA_NOT_FOUND": "lake.catalog_schema names a schema that is not there; create it first",
     "No FileSystem for scheme": "Spark cannot read from there: name the package of that file "
     "system with --set spark.config.spark.jars.packages=GROUP:NAME:VERSION",
@@ -179,7 +181,7 @@ def _silence_spark() -> None:
 def _explained(problem: Exception) -> tuple[str, int]:
     """What to tell of a problem, and the exit code."""
     if isinstance(problem, RepurchaseError):
-        return str(problem), BAD_INPUT
+        return str(problem), FAILURE if isinstance(problem, TryAgainError) else BAD_INPUT
     if isinstance(problem, OSError):
         return str(problem), FAILURE
     if isinstance(problem, (PySparkException, Py4JError)):

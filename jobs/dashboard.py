@@ -1,7 +1,6 @@
 """`repurchase dashboard`: the tables as pages in the browser, without Spark."""
 
 import os
-import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +12,11 @@ from rich.markup import escape
 
 from conf.errors import ConfigurationError, InputError
 from jobs.console import address, console, handled
+from jobs.listening import LOCAL, listen
 from jobs.options import LakeDir
 from lake.store import located
+from serving.hosts import is_loopback
 
-LOCAL = "127.0.0.1"
 NEEDED = ("streamlit", "altair", "duckdb", "onnxruntime")
 # Nothing is sent anywhere, and pages are not drawn anew because a file has changed.
 QUIET = {
@@ -62,25 +62,18 @@ def main(
         raise InputError(f"no table current_scores in {location}: `repurchase run` makes it")
     if api is not None and urlsplit(api).scheme not in ("http", "https"):
         raise ConfigurationError(f"--api {api}: give an address such as http://127.0.0.1:8000")
-    _check_free(host, port)
+    listen(host, port).close()
     where = escape(address(host, port))
     console.print(f"Showing [bold]{escape(location)}[/bold] on {where}", soft_wrap=True)
+    if not is_loopback(host):
+        console.print(
+            "Whoever reaches it sees every customer, for it asks for no key: put a login before it."
+        )
     sys.stdout.flush()
     arguments = options.Options(location, api, host).arguments
     started = command(Path(options.__file__).with_name("app.py"), host, port, arguments)
     # In the place of this process: Ctrl-C and signals are Streamlit's.
     os.execv(started[0], started)
-
-
-def _check_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as problem:
-        raise InputError(
-            f"--host {host} --port {port} cannot be listened on ({problem.strerror}): is a "
-            "dashboard running there already? Choose another --port"
-        ) from None
 
 
 if __name__ == "__main__":

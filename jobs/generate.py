@@ -1,13 +1,15 @@
 """`repurchase generate`: a seeded synthetic log, and the truth behind it."""
 
+import shutil
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
 import typer
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from conf.errors import ConfigurationError
+from conf.errors import ConfigurationError, InputError
 from conf.settings import load_settings
 from jobs.console import handled, say, step
 from jobs.options import Env, Set, say_next
@@ -15,6 +17,8 @@ from jobs.session import spark_session
 from lake.synthetic import SyntheticShop, synthetic_log, true_probabilities
 
 FIRST_DAY = datetime(2023, 1, 1)
+# By which a generated log is known.
+OF_A_LOG = ("customer_id", "order_id", "line_number", "ordered_at", "payment_method", "channel")
 
 
 def generate(
@@ -22,8 +26,12 @@ def generate(
 ) -> int:
     """Write `OUTPUT/log` and, for each as-of date, `OUTPUT/truth/as_of=DATE`, both Parquet.
 
-    Gives the number of lines. Running it again with the same arguments writes the same rows.
+    Gives the number of lines. Running it again with the same arguments writes the same rows; the
+    truth of other dates goes, which may be of another log.
+    Raises InputError where `OUTPUT/log` is no log of its own.
     """
+    _check_own(spark, f"{output}/log")
+    shutil.rmtree(f"{output}/truth", ignore_errors=True)
     synthetic_log(spark, shop).write.mode("overwrite").parquet(f"{output}/log")
     for as_of in as_ofs:
         truth = true_probabilities(spark, shop, as_of, horizon_days).drop("as_of")
@@ -31,11 +39,21 @@ def generate(
     return spark.read.parquet(f"{output}/log").count()
 
 
+def _check_own(spark: SparkSession, path: str) -> None:
+    """Raises InputError where there is something else than a generated log."""
+    try:
+        is_own = set(OF_A_LOG) <= set(spark.read.parquet(path).columns)
+    except AnalysisException as problem:
+        is_own = "PATH_NOT_FOUND" in str(problem)
+    if not is_own:
+        raise InputError(f"{path} is there, and is no generated log: choose another --output")
+
+
 @handled
 def main(
     output: Annotated[str, typer.Option(metavar="DIR", help="Folder for the log and the truth.")],
     customers: Annotated[int, typer.Option(min=1, help="Customers.")] = 20_000,
-    days: Annotated[int, typer.Option(min=1, help="Days of log.")] = 730,
+    days: Annotated[int, typer.Option(min=1, max=36_525, help="Days of log.")] = 730,
     seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 1,
     start: Annotated[
         datetime,
@@ -62,7 +80,12 @@ def main(
     settings = load_settings(env, set_ or [])
     horizon = settings.snapshots.horizon_days
     shop = SyntheticShop(customers=customers, days=days, seed=seed, start=start.date())
-    end = shop.start + timedelta(days)
+    try:
+        end = shop.start + timedelta(days)
+    except OverflowError:
+        raise ConfigurationError(
+            f"--start {shop.start}: no calendar has {days} days more"
+        ) from None
     if as_of:
         asked = [day.date() for day in as_of]
         _check_dates(asked, shop, end)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
-from conf.errors import InputError
+from conf.errors import InputError, TryAgainError
 from conf.source import Source, load_source
 from jobs.console import handled, say, show, step
 from jobs.inputs import Files, Input, files_of, inputs, limits_of, quarantined, remember
@@ -84,11 +85,11 @@ def ingest(job: Job, source: Source, path: str | None, table: Table = TRANSACTIO
             _say_what_is_new(files)
         if files is None or files.whole:
             remember(job, given, files.unfinished if files else [])
-            came = _take(job, given, rows, None)
+            came = _take(job, given, rows, None, are_files=files is not None)
         elif files.anything:
             remember(job, given, files.unfinished)
             fresh = rows.where(F.col("_file").isin(sorted(files.fresh)))
-            came = _take(job, given, fresh, among("file", files.fresh | files.gone))
+            came = _take(job, given, fresh, among("file", files.fresh | files.gone), are_files=True)
         if files is not None and files.anything:
             remember(job, given, list(files.now.values()))
             _say_what_came(files, came)
@@ -120,23 +121,35 @@ def _check_same_log(job: Job, given: Input, files: Files | None) -> None:
         )
 
 
-def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> dict[str, list[int]]:
+def _take(
+    job: Job, given: Input, rows: DataFrame, where: str | None, *, are_files: bool
+) -> dict[str, list[int]]:
     """Write the rows in the place of those that are there; gives for each file how many of them
     are kept and refused.
     """
+    every = mapped(rows, given.source, limits_of(job, given), given.table)
+    if are_files:
+        return _write(job, given, every, where)
+    # A database goes on while it is read: a second reading would find other rows.
+    kept_here = every.persist(StorageLevel.DISK_ONLY)
+    try:
+        return _write(job, given, kept_here, where)
+    finally:
+        kept_here.unpersist()
+
+
+def _write(job: Job, given: Input, every: DataFrame, where: str | None) -> dict[str, list[int]]:
     seen = Observation("ingest")
     is_refused = F.size("reasons") > 0
     # Observed rows are also a fence: the filters below are not evaluated line by line twice.
-    lines = mapped(rows, given.source, limits_of(job), given.table).observe(
+    lines = every.observe(
         seen, F.count(F.lit(1)).alias("rows"), F.count_if(is_refused).alias("refused")
     )
     own = given.own if where is None else f"{given.own} AND {where}"
     job.lake.replace(QUARANTINE, lines.where(is_refused), own)
     total, refused = int(seen.get["rows"] or 0), int(seen.get["refused"] or 0)
     _check_share(job, given, total, refused, where)
-    again = mapped(rows, given.source, limits_of(job), given.table).observe(
-        Observation("kept"), F.count(F.lit(1)).alias("rows")
-    )
+    again = every.observe(Observation("kept"), F.count(F.lit(1)).alias("rows"))
     job.lake.replace(given.table, again.where(~is_refused), where)
     came: dict[str, list[int]] = {}
     for place, there in enumerate((job.lake.read(given.table.name), quarantined(job, given))):
@@ -144,7 +157,7 @@ def _take(job: Job, given: Input, rows: DataFrame, where: str | None) -> dict[st
             came.setdefault(file, [0, 0])[place] = count
     kept, left_out = _sums(came)
     if kept + left_out != total:
-        raise InputError(
+        raise TryAgainError(
             f"{given}: {total:,} rows came, but {kept:,} were kept and {left_out:,} "
             "refused: did the log change while it was read? Run again"
         )
@@ -208,7 +221,7 @@ def check(job: Job, given: Input) -> None:
             if not files.fresh:
                 return
             rows = rows.where(F.col("_file").isin(sorted(files.fresh)))
-        lines = mapped(rows.limit(SAMPLE_ROWS), source, limits_of(job), table).persist()
+        lines = mapped(rows.limit(SAMPLE_ROWS), source, limits_of(job, given), table).persist()
         refused = lines.where(F.size("reasons") > 0)
         total, bad = lines.count(), refused.count()
         if total == 0:

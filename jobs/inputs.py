@@ -11,12 +11,15 @@ from pyspark.sql import functions as F
 
 from conf.errors import InputError
 from conf.source import Mapping, Source
+from features.calendar import Clock
 from jobs.options import Job
 from lake.contracts import CUSTOMERS, EVENTS, INGESTED_FILES, TRANSACTIONS, Table
 from lake.ingestion import log_files
 from lake.rules import Limits
 from lake.store import located
 
+# In the place of the hash of a file while its lines are on their way.
+INTERRUPTED = ""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,7 +71,7 @@ class Files:
         """What is known while the work lasts: whatever is touched counts as not taken."""
         touched = {*self.known, *self.now} if self.whole else self.fresh | self.gone
         return [
-            Row(**{**row.asDict(), "mapping": ""}) if file in touched else row
+            Row(**{**row.asDict(), "mapping": INTERRUPTED}) if file in touched else row
             for file, row in {**self.known, **self.now}.items()
         ]
 
@@ -103,7 +106,8 @@ def files_of(job: Job, given: Input) -> Files | None:
     _check_apart(job, str(given.path), mapping)
     limits = job.settings.ingest
     own_part = mapping.model_dump_json(exclude={"events", "customers"})
-    limited = limits.model_dump_json(exclude={"gone_files"})
+    # What changes no line is left out.
+    limited = limits.model_dump_json(exclude={"gone_files", "max_refused_share"})
     clock = f"{given.source.time_zone} {given.source.day_starts_at}"
     read_with = f"{own_part} {clock} {limited}"
     mapping_hash = hashlib.sha256(read_with.encode()).hexdigest()[:16]
@@ -131,11 +135,22 @@ def files_of(job: Job, given: Input) -> Files | None:
                 "files back, or give up one of the two"
             )
         if gone:
+            _check_whole(given, known, gone)
             _check_alike(job, given, gone)
         now, gone = {**known, **now}, set()
     touched = fresh | gone
     is_whole = (compares and bool(touched)) or set(known) <= touched
     return Files(known, now, fresh, early, gone, is_whole)
+
+
+def _check_whole(given: Input, known: dict[str, Row], gone: set[str]) -> None:
+    """Raises InputError where a file is gone of which nobody knows how many lines have come in."""
+    if half := sorted(file for file in gone if known[file]["mapping"] == INTERRUPTED):
+        raise InputError(
+            f"{given}: an ingest was interrupted while it took {half[0]}, and the file is gone "
+            "since: bring it back, so that it is read again"
+            + (f" (and {len(half) - 1:,} more)" if half[1:] else "")
+        )
 
 
 def _check_alike(job: Job, given: Input, gone: set[str]) -> None:
@@ -180,17 +195,15 @@ def _is_hidden(path: PurePosixPath) -> bool:
 
 def _too_early(job: Job, given: Input) -> set[str]:
     """The files with a line that was refused for its date, and is not any more."""
-    is_due = F.col("due_on") <= F.lit(limits_of(job).last_day)
+    is_due = F.col("due_on") <= F.lit(limits_of(job, given).last_day)
     rows = quarantined(job, given).where(is_due).select("file").distinct().collect()
     return {row["file"] for row in rows}
 
 
-def limits_of(job: Job) -> Limits:
-    """What lines must fulfil today."""
-    limits = job.settings.ingest
-    # Tomorrow in UTC has begun somewhere already.
-    today = datetime.now(UTC).date() + timedelta(1)
-    last_day = limits.last_day or today
+def limits_of(job: Job, given: Input) -> Limits:
+    """What lines must fulfil today, by the clock of the source."""
+    limits, source = job.settings.ingest, given.source
+    last_day = limits.last_day or Clock(source.time_zone, source.day_starts_at).today()
     return Limits(limits.max_amount, limits.max_quantity, limits.first_day, last_day)
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from rich.markup import escape
 
 from conf.errors import ConfigurationError, InputError
-from conf.settings import Settings, load_settings
+from conf.settings import Settings, load_settings, without_secret
 from features.calendar import Clock
 from jobs.console import console, say
 from jobs.session import spark_session
@@ -116,7 +116,7 @@ def say_next(words: list[str], env: str, overrides: list[str] | None) -> None:
     """Say that the command of these words comes next, with the settings that this one was given."""
     settings = [] if env == "local" else ["--env", env]
     for override in overrides or []:
-        settings += ["--set", override]
+        settings += ["--set", without_secret(override)]
     line = escape(shlex.join(["repurchase", *words, *settings]))
     console.print(f"Next: [bold]{line}[/bold]", soft_wrap=True)
 

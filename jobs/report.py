@@ -103,6 +103,8 @@ def main(
     set_: Set = None,
 ) -> None:
     """Write the model card of a training: figures, calibration, curves, importance, limits."""
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}")
     job = open_job(env, set_, lake)
     with step("Report"):
         training = training_of(job, version)

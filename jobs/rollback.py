@@ -32,8 +32,8 @@ def main(
         when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         reason = f"rolled back at {when}"
         withdrawn, now = roll_back(job.lake, job.settings.snapshots.horizon, to, reason)
-        track_rollback(job, now)
         say(f"withdrawn: {', '.join(withdrawn) or 'none'}; the champion is {now}")
+        track_rollback(job, now)
     show_models(job)
     show_next("score", job, env, set_)
 

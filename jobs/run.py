@@ -29,6 +29,7 @@ from jobs.options import (
 from jobs.score import score, show_scored
 from jobs.tracking import track_training
 from jobs.train import check_champion, dates_to_learn_from, show_trained, train
+from models.training import check_models
 
 
 def run(
@@ -41,6 +42,7 @@ def run(
     customers: str | None = None,
 ) -> None:
     """Ingest, build features, train, evaluate and score, telling each step's result."""
+    check_models(job.settings.training)
     for rows in inputs(source, path, events, customers):
         with step(f"1/4 Ingest {rows}"):
             ingested = ingest(job, source, rows.path, rows.table)

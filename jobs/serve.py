@@ -1,9 +1,7 @@
 """`repurchase serve`: scores and predictions over HTTP, without Spark."""
 
-import ipaddress
 import logging
 import os
-import socket
 from typing import Annotated
 
 import structlog
@@ -13,18 +11,10 @@ from rich.markup import escape
 from conf.errors import ConfigurationError, InputError
 from conf.settings import Horizon
 from jobs.console import address, console, handled
+from jobs.listening import LOCAL, listen
 from jobs.options import LakeDir
 from lake.store import located
-
-LOCAL = "127.0.0.1"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+from serving.hosts import is_loopback
 
 
 @handled
@@ -72,11 +62,7 @@ def main(
     limits = Limits(max_body_mb * 2**20, max_batch)
     horizon = Horizon.asked(horizon_days, horizon_hours)
     app = make_app(tables, Gate(keys, rate, own_machine=not keys), limits, refresh, horizon)
-    listening = (
-        socket.create_server((host, port))
-        if ":" not in host
-        else socket.create_server((host, port), family=socket.AF_INET6)
-    )
+    listening = listen(host, port)
     where = escape(address(host, listening.getsockname()[1]))
     console.print(
         f"Serving [bold]{escape(tables.location)}[/bold] on {where} (docs: /docs)", soft_wrap=True

@@ -3,7 +3,7 @@
 import json
 import os
 
-from conf.settings import Horizon
+from conf.settings import Horizon, without_user
 from jobs.console import say
 from jobs.options import Job
 from jobs.report import offer_of, training_of
@@ -43,10 +43,21 @@ def _of_horizon(job: Job) -> str:
 
 
 def track_training(job: Job, version: str) -> None:
-    """Record a trained version: figures, parameters, what it was made of, its model card."""
+    """Record a trained version: figures, parameters, what it was made of, its model card. A store
+    that does not answer stops nothing: the tables have it all.
+    """
     store = store_of(job)
     if store is None:
         return
+    try:
+        number = _tracked(job, store, version)
+    except Exception as problem:
+        say(f"not tracked in {without_user(store.uri)}: {_first_line(problem)}")
+    else:
+        say(f"tracked as version {number} of {store.name} in {without_user(store.uri)}")
+
+
+def _tracked(job: Job, store: Store, version: str) -> str:
     training = training_of(job, version)
     model = training.model
     figures: dict[str, dict[str, float]] = {}
@@ -73,12 +84,19 @@ def track_training(job: Job, version: str) -> None:
             "settings.json": model["settings"],
         },
     )
-    number = track(store, run, open_model(json.loads(model["open_form"])))
-    say(f"tracked as version {number} of {store.name} in {store.uri}")
+    return track(store, run, open_model(json.loads(model["open_form"])))
 
 
 def track_rollback(job: Job, version: str) -> None:
     """Let MLflow's alias follow the champion."""
     store = store_of(job)
-    if store is not None:
+    if store is None:
+        return
+    try:
         rename(store, version)
+    except Exception as problem:
+        say(f"the alias in {without_user(store.uri)} stays as it was: {_first_line(problem)}")
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().split("\n")[0] or type(problem).__name__

@@ -354,6 +354,7 @@ SEGMENT_RELIABILITY = Table(
         Column("observed", "double", "The share of them that ordered in the label window"),
         Column("ece", "double", "The calibration error among them, in 15 bins of as many"),
         Column("brier", "double", "The mean squared difference of probability and outcome"),
+        Column("ece_by_chance", "double", "What ece would be if every probability were true"),
         OF_RUN,
         HORIZON_HOURS,
     ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 
 from pyspark.errors import AnalysisException, IllegalArgumentException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -172,7 +173,9 @@ def mapped(
     ]
     due_on = F.lit(None).cast("date")
     if rules.due_on is not None:
-        due_on = F.when(F.col(rules.due_on) > F.lit(limits.last_day), F.col(rules.due_on))
+        # Milliseconds that were microseconds lie in years that no calendar but Spark's has.
+        day = F.least(F.col(rules.due_on), F.lit(date.max))
+        due_on = F.when(day > F.lit(limits.last_day), day)
     rows = typed.select("*", _reasons(checks)).select(
         *[column.name for column in table.columns if column.name != "file"],
         F.lit(source.name).alias("source"),

@@ -69,7 +69,9 @@ def _transactions(parsed: DataFrame, mapping: Mapping) -> DataFrame:
     )
     signed = F.when(purchase, F.col("_amount")).otherwise(-F.abs("_amount"))
     units = F.abs(F.col("_raw_quantity").try_cast("decimal(18,3)"))
-    own_order = F.concat_ws("|", "customer_id", "ordered_on")
+    # Of rows that have neither, the check would blame an order_id that the log does not have.
+    parts = [F.coalesce(F.col(n).cast("string"), F.lit("")) for n in ("customer_id", "ordered_on")]
+    own_order = F.concat(parts[0], F.lit("|"), parts[1])
     has_orders = mapping.expressions["order_id"] is not None
     return typed.withColumns(
         {

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.sql.utils import is_remote
 
-from conf.errors import ConfigurationError, InputError
+from conf.errors import ConfigurationError, InputError, TryAgainError
 from lake import key_ranges, part_files
 from lake.contracts import Column, Table
 from lake.key_ranges import GROUP_ROWS, KeyRanges, Pieces, pieces
@@ -612,7 +612,7 @@ def _committed(folder: str, commit: Callable[[DeltaTable], None]) -> None:
         except CommitFailedError:
             if DeltaTable(folder).version() == version:  # nobody has
                 raise
-    raise InputError(
+    raise TryAgainError(
         f"{folder}: other commands commit to this table all the time; run this one again"
     )
 

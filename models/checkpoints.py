@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from models.fits import Shelf
 from models.judging import Heard
 from models.tuning import Tuned
 
+# In seconds: a training that was interrupted and has not been gone on with for so long.
+FORGOTTEN = 7 * 86_400
 PREPARATION, WHOLE, FACTS = "preparation", "whole", "facts.json"
 
 
@@ -86,9 +89,10 @@ class Checkpoints:
         shutil.rmtree(self.shelf(tuned.candidate.name).folder, ignore_errors=True)
 
     def remove(self) -> None:
-        """Forget this training, and others that were never ended."""
+        """Forget this training, and others at which nothing was done for days."""
         for folder in self.folder.parent.glob("*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder == self.folder or time.time() - folder.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _by_customer(some: dict[str, list[Any]]) -> pd.DataFrame:

@@ -266,13 +266,18 @@ def _resampled(evaluations: Sequence[Evaluation], settings: TrainingSettings) ->
     return found
 
 
-def _grids(settings: TrainingSettings, report: Report) -> dict[str, Grid]:
-    """The grids of the candidates that can be trained here."""
+def check_models(settings: TrainingSettings) -> None:
+    """Raises ConfigurationError for a model that nobody knows."""
     unknown = set(settings.models) - set(CANDIDATES)
     if unknown:
         raise ConfigurationError(
             f"training.models: unknown {', '.join(sorted(unknown))}; known: {', '.join(CANDIDATES)}"
         )
+
+
+def _grids(settings: TrainingSettings, report: Report) -> dict[str, Grid]:
+    """The grids of the candidates that can be trained here."""
+    check_models(settings)
     missing = {name: why for name in settings.models if (why := CANDIDATES[name].missing())}
     for why in missing.values():
         report(why)

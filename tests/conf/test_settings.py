@@ -8,7 +8,7 @@ import pytest
 
 from conf.errors import ConfigurationError
 from conf.loading import shipped_names
-from conf.settings import Horizon, Settings, as_environment, load_settings
+from conf.settings import Horizon, Settings, as_environment, load_settings, without_secret
 
 
 @pytest.fixture
@@ -224,13 +224,21 @@ def test_what_is_kept_of_a_run_has_no_secret() -> None:
         "spark.hadoop.fs.azure.account.key.shop": "hidden",
         "spark.hadoop.fs.s3a.access.key": "hidden",
         "spark.jdbc.password": "hidden",
+        "spark.hadoop.fs.s3a.encryption.key": "hidden",
+        "spark.hadoop.fs.gs.auth.service.account.private.key": "hidden",
     }
     given = [f"spark.config.{name}={value}" for name, value in secrets.items()]
+    given += [
+        "spark.remote=sc://cluster:443/;token=hidden",
+        "tracking.uri=postgresql://owner:hidden@database/mlflow",
+    ]
     of_run = load_settings("demo", given)
     assert set(secrets) <= set(of_run.spark.config)
     kept = of_run.without_secrets()
     assert "hidden" not in kept.model_dump_json()
-    assert kept == load_settings("demo")
+    shown = ["spark.remote=sc://cluster:443/", "tracking.uri=postgresql://database/mlflow"]
+    assert kept == load_settings("demo", shown)
+    assert not any("hidden" in without_secret(override) for override in given)
 
 
 def test_settings_of_another_release_are_named() -> None:

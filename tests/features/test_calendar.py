@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from features.calendar import Calendar, numbered
+from features.calendar import Calendar, Clock, numbered
 
 SPRING = Calendar(dt.date(2021, 3, 27), dt.date(2021, 4, 7), "GB")  # Easter Sunday is 4 April
 
@@ -44,6 +44,15 @@ def test_days_before_1970_have_weekdays_too():
     # 1969-12-27 was a Saturday.
     calendar = Calendar(dt.date(1969, 12, 26), dt.date(1970, 1, 5), None)
     assert calendar.weekends_before().tolist() == [0, 0, 1, 2, 2, 2, 2, 2, 2, 3, 4]
+
+
+def test_today_is_the_day_of_the_shop():
+    now = dt.datetime.now(dt.UTC)
+    # Kiritimati is 14 hours ahead; where days begin at 14:00, they turn there as in UTC.
+    turned_back = Clock("Pacific/Kiritimati", "14:00").today()
+    assert now.date() <= turned_back <= dt.datetime.now(dt.UTC).date()
+    assert Clock("Pacific/Kiritimati").today() >= now.date()
+    assert Clock("Etc/GMT+12").today() <= now.date()
 
 
 def test_without_a_country_there_are_no_holidays_but_weekends():

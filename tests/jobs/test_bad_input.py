@@ -1,6 +1,7 @@
 """Whatever comes in ends in a sensible result, or in one message that names the remedy."""
 
 import gzip
+import shutil
 import zlib
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
@@ -119,6 +120,25 @@ def test_a_day_of_which_a_generated_log_tells_nothing(tmp_path: Path, day: str) 
     assert not output.exists()
 
 
+def test_what_is_no_generated_log_is_not_written_over(spark: SparkSession, tmp_path: Path) -> None:
+    generate = ["generate", "--customers", "20", "--days", "60", "--output", str(tmp_path)]
+    spark.range(3).write.parquet(str(tmp_path / "log"))
+    refused(CliRunner().invoke(app, generate), "is there, and is no generated log")
+    assert spark.read.parquet(str(tmp_path / "log")).count() == 3
+    shutil.rmtree(tmp_path / "log")
+    for day in ("2023-02-01", "2023-02-02"):
+        told = CliRunner().invoke(app, [*generate, "--as-of", day])
+        assert told.exit_code == 0, told.output
+        assert [path.name for path in (tmp_path / "truth").iterdir()] == [f"as_of={day}"]
+
+
+def test_a_number_too_large_for_an_expression(command: Command, source: Path) -> None:
+    source.write_text(
+        SOURCE.replace("ordered_at: at", "ordered_at: timestamp_millis(cast(at as bigint))")
+    )
+    refused(command("ingest", f"{HEADER}\n1,1709285400000000000,2\n"), "nanoseconds")
+
+
 def test_a_missing_source(command: Command) -> None:
     refused(command("run", None, "--source", "nowhere"), "nowhere", "online_retail")
 
@@ -128,6 +148,7 @@ def test_a_missing_source(command: Command) -> None:
     [
         ("snapshots.count=many", "snapshots.count: Input should be a valid integer"),
         ("snapshots.horizon=3", "unknown key; did you mean horizon_days?"),
+        ("training.models.forest={}", "training.models: unknown forest"),
     ],
 )
 def test_wrong_settings(command: Command, override: str, says: str) -> None:

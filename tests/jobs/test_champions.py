@@ -218,3 +218,16 @@ def test_the_report_is_of_the_champion_or_of_a_version(job, tiny_env, tmp_path):
     refused = CliRunner().invoke(app, [*command, *options, "none"])
     assert refused.exit_code == 2
     assert "trained are " + champion.version in refused.stderr
+
+
+def test_a_store_that_does_not_answer_stops_nothing(job, tiny_env, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    address = "tracking.uri=http://owner:hidden@127.0.0.1:9"
+    elsewhere = load_settings(str(tiny_env), ["tracking.enabled=true", address])
+    gone = Job(job.spark, job.lake, elsewhere)
+    version = find_champion(job.lake, log_span(job, None).as_of, MONTH).version
+    track_training(gone, version)
+    track_rollback(gone, version)
+    said = capsys.readouterr().out
+    assert "not tracked in http://127.0.0.1:9: " in said
+    assert "the alias in http://127.0.0.1:9 stays as it was: " in said

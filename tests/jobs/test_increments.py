@@ -6,12 +6,14 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from conf.errors import InputError
+from conf.errors import InputError, TryAgainError
 from conf.settings import load_settings
 from conf.source import Source, load_source
 from features.increments import ORDERS, _Days, _days_read, _days_told, due, update_customer_days
@@ -285,7 +287,7 @@ def test_a_line_whose_day_has_not_come_waits_in_quarantine(
 
     allowed = Limits(1e7, 1e9, date(1970, 1, 1), date(2999, 1, 1))
     for module in ("jobs.ingest", "jobs.inputs"):
-        monkeypatch.setattr(f"{module}.limits_of", lambda job: allowed)
+        monkeypatch.setattr(f"{module}.limits_of", lambda job, given: allowed)
     ingest(waiting, files(), str(log))
     assert "1 of these read again" in capsys.readouterr().out
     assert waiting.lake.read("transactions").count() == 3
@@ -387,6 +389,120 @@ def test_days_whose_changes_have_been_vacuumed_are_all_made_again(job, files, tm
     same(up_to_date(growing, files(), log), up_to_date(job("fresh"), files(), log), *ALL)
 
 
+def test_labels_of_a_log_in_one_file_follow_its_correction(job, files, tmp_path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    lines = [line(c, day, 500) for c in range(5) for day in (0, 60 + c)]
+    write(log, "1.csv", lines)
+    growing, source, scored = job("growing"), files(), START + timedelta(20)
+
+    def built(one: Job, *dates: date) -> None:
+        ingest(one, source, str(log))
+        build_features(one, log_span(one, None), dates)
+
+    built(growing, scored)
+    assert growing.lake.read("labels").where("repurchased").isEmpty()
+    write(log, "1.csv", [*lines, line(3, 30, 700)])
+    built(growing, START + timedelta(64))
+    fresh = job("fresh")
+    built(fresh, scored)
+    same(growing, fresh, "labels")
+    assert growing.lake.read("labels").where("repurchased").count() == 1
+
+
+def test_a_table_that_goes_on_while_it_is_read_is_taken_as_it_was(
+    job, files, spark, tmp_path, monkeypatch
+) -> None:
+    orders, growing = str(tmp_path / "orders"), job("growing")
+
+    def come(*lines: str) -> None:
+        # As from elsewhere: of what its own session writes, Spark reads the new rows.
+        rows = zip(*(text.strip().split(",") for text in lines), strict=True)
+        named = dict(zip(("who", "day", "money", "basket"), map(list, rows), strict=True))
+        write_deltalake(orders, pa.table(named), mode="append")
+
+    def meanwhile(*given) -> None:
+        come(line(3, 2, 500))
+
+    come(line(1, 0, 500), line(2, 1, 700))
+    source = files()
+    mapping = source.model_copy(
+        update={"reader": source.reader.model_copy(update={"format": "delta", "options": {}})}
+    )
+    monkeypatch.setattr("jobs.ingest._check_share", meanwhile)
+    found = ingest(growing, mapping, orders)
+    assert (found.rows, found.kept) == (2, 2)
+    monkeypatch.undo()
+    assert ingest(growing, mapping, orders).kept == 3
+
+
+def test_another_share_of_refused_lines_reads_nothing_again(job, files, tmp_path, capsys) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(1, 0, 500)])
+    ingest(job("lake"), files(), str(log))
+    ingest(job("lake", "ingest.max_refused_share=0.9"), files(), str(log))
+    assert "0 new or changed, 0 gone, 1 there already" in capsys.readouterr().out
+
+
+def test_a_file_that_goes_while_its_lines_were_on_their_way_is_asked_for(
+    job, files, tmp_path, monkeypatch
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    keeping = job("keeping", "ingest.gone_files=keep")
+    write(log, "1.csv", [line(1, 0, 500)])
+    ingest(keeping, files(), str(log))
+    write(log, "2.csv", [line(2, 1, 500)])
+
+    def killed(*given, **named) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.ingest._take", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(keeping, files(), str(log))
+    monkeypatch.undo()
+    away = (log / "2.csv").rename(tmp_path / "2.csv")
+    with pytest.raises(
+        InputError, match=r"interrupted while it took .*2\.csv, and the file is gone"
+    ):
+        ingest(keeping, files(), str(log))
+    away.rename(log / "2.csv")
+    assert ingest(keeping, files(), str(log)).kept == 2
+
+
+def test_a_line_of_a_year_that_no_calendar_has_waits_for_the_last_of_them(
+    job, files, tmp_path
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "1.csv").write_text(
+        "who,day,money,basket\nc1,1709285400000,5,1\nc2,1709285400000000,5,2\n"
+    )
+    source = files()
+    moment = {"ordered_at": "timestamp_millis(cast(day as bigint))"}
+    columns = source.columns.model_copy(update=moment)
+    in_millis, found = source.model_copy(update={"columns": columns}), job("lake")
+    for _ in range(2):
+        result = ingest(found, in_millis, str(log))
+        assert (result.kept, result.refused) == (1, 1)
+    (late,) = found.lake.read("quarantine").select("due_on", "reasons").collect()
+    assert late.due_on == date.max
+
+
+def test_a_model_of_the_customer_base_that_cannot_be_fitted_is_named(
+    job, files, tmp_path, capsys
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    write(log, "1.csv", [line(c, c, 500) for c in range(20)])
+    one = job("lake")
+    ingest(one, files(), str(log))
+    build_features(one, log_span(one, None), [START + timedelta(20)])
+    said = capsys.readouterr().out
+    assert "mbg_nbd could not be fitted as of 1 of 1 dates, the last 2024-01-21: too few" in said
+
+
 def test_a_line_that_goes_after_an_earlier_as_of_is_not_forgotten(job, files, tmp_path) -> None:
     """And labels are those of the log of now, on dates that nobody asks for again too."""
     log = tmp_path / "log"
@@ -455,7 +571,7 @@ def test_a_backfill_beside_another_command_does_not_call_whole_what_is_stale(
             up_to_date(given, files(), log)
 
     monkeypatch.setattr(building, "_build", beside)
-    with pytest.raises(InputError, match="another command has changed what features are made of"):
+    with pytest.raises(TryAgainError, match="another command has changed what features"):
         build_features(filling, log_span(filling, None), days)
     monkeypatch.undo()
     assert build_features(filling, log_span(filling, None), days).made[-1] == days[1]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shlex
+from importlib import metadata
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ from conf.errors import ConfigurationError, InputError
 from conf.settings import load_settings
 from features.calendar import Clock
 from jobs.cli import app
+from jobs.listening import listen
 from jobs.options import Job, _check_time, _day_or_moment, open_job, show_next
 from lake.store import Lake
 
@@ -68,6 +70,22 @@ def test_midnight_is_a_time_and_a_day_is_none():
         _check_time(midnight, Clock(day_starts_at="14:00"))
     with pytest.raises(typer.BadParameter, match="'soon' is no day"):
         _day_or_moment("soon")
+
+
+def test_a_secret_is_not_told_again(capsys):
+    job = Job(None, Lake(None, "lake"), load_settings("local"))
+    show_next("score", job, "local", ["spark.config.spark.hadoop.fs.s3a.secret.key=hidden"])
+    assert "hidden" not in capsys.readouterr().out
+
+
+def test_the_release_is_told():
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.output.strip()) == (0, metadata.version("repurchase"))
+
+
+def test_a_port_that_is_taken_is_told():
+    with listen("127.0.0.1", 0) as taken, pytest.raises(InputError, match="Choose another --port"):
+        listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_help_says_what_is_taken_where_nothing_is_said():

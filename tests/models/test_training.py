@@ -1,6 +1,8 @@
 """Training on a small table with a known truth: fair folds, undone weights, no trap."""
 
 import json
+import os
+import time
 from datetime import date, timedelta
 from types import SimpleNamespace
 
@@ -233,8 +235,12 @@ def test_an_interrupted_training_goes_on_from_what_was_tuned(snapshots, result, 
     assert again.champion.importances == result.champion.importances
     for one, other in zip(again.evaluations, result.evaluations, strict=True):
         assert (one.name, one.held_out) == (other.name, other.held_out)
+    # Another training may be at work; one of last week is not.
+    for name, age in (("at_work", 60), ("left", 8 * 86_400)):
+        (tmp_path / "tuning" / name).mkdir()
+        os.utime(tmp_path / "tuning" / name, (time.time() - age,) * 2)
     checkpoints.remove()
-    assert list((tmp_path / "tuning").iterdir()) == []
+    assert [path.name for path in (tmp_path / "tuning").iterdir()] == ["at_work"]
 
 
 @pytest.fixture
