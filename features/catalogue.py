@@ -342,9 +342,10 @@ POPULARITY = (
     Feature(
         "last_order_popularity",
         "double",
-        "How popular the products of the last day with an order are with all customers (the mean "
-        "of the logarithms, base 10, of the share that each has of all products of all orders "
-        "before as_of: -3 is one in a thousand); null where the log names none",
+        "Popularity of what was ordered last with all customers, where -3 is one in a thousand of "
+        "all products ordered; the mean over the products of the last day with an order of the "
+        "logarithm, base 10, of the share that each has of all products of all orders before "
+        "as_of; null where the log names none",
         f"popularity_last / ({LOG_UNIT} * products_last)",
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from features.histories import histories, spends
 from features.likelihood import FitError, Fitted, fit_purchases, fit_spend
@@ -25,6 +26,8 @@ from lake.key_ranges import KeyRanges
 # By the name in the table: the kind of the model, and what of it is fixed.
 PURCHASES: dict[str, dict[str, int]] = {"mbg_nbd": {}, "mbg_cnbd_2": {"k": 2}}
 SPEND = "gamma_gamma"
+# Snapshots whose histories come to the driver together: there may be as many of these.
+MOST_HISTORIES = 5_000_000
 CUSTOMER_BASE = Table(
     "customer_base",
     "One row per as_of, model and parameter: the buy-till-you-die models of all customers",
@@ -59,10 +62,22 @@ def fitted_customer_base(
     spark = customer_days.sparkSession
     days, read = sampled(customer_days, share), ranges if share >= 1 else None
     known = made_features(days, snapshots, _OF_HISTORY, ranges=read).frame().cache()
+    dates = sorted(snapshots.as_ofs)
     try:
-        orders, money = histories(known).toPandas(), spends(known).toPandas()
+        together = max(1, MOST_HISTORIES * len(dates) // max(known.count(), 1))
+        rows = [
+            row
+            for begin in range(0, len(dates), together)
+            for row in _fitted_at(known, dates[begin : begin + together])
+        ]
     finally:
         known.unpersist()
+    return spark.createDataFrame(rows, CUSTOMER_BASE.schema)
+
+
+def _fitted_at(known: DataFrame, dates: Sequence[date]) -> list[tuple[Any, ...]]:
+    some = known.where(F.col("as_of").isin(list(dates)))
+    orders, money = histories(some).toPandas(), spends(some).toPandas()
 
     def fitted(as_of: date) -> list[tuple[Any, ...]]:
         then, spent = orders[orders["as_of"] == as_of], money[money["as_of"] == as_of]
@@ -74,8 +89,7 @@ def fitted_customer_base(
         return rows + _rows(as_of, SPEND, partial(fit_spend, spent))
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        by_date = list(threads.map(fitted, sorted(snapshots.as_ofs)))
-    return spark.createDataFrame([row for rows in by_date for row in rows], CUSTOMER_BASE.schema)
+        return [row for rows in threads.map(fitted, dates) for row in rows]
 
 
 def predictions(rows: DataFrame, as_ofs: Sequence[date], horizon_days: int) -> Predictions:

@@ -1,9 +1,10 @@
 """Histories to the parameters of buy-till-you-die models, by maximum likelihood.
 
 Customers of the same history are one row with their number as its weight, so that the driver sees
-thousands of rows however many customers there are. Times and amounts are measured in their means,
-parameters by their logarithms, and derivatives are exact, so that one start is enough; at an end
-of what is sought, the search may have to go on from where it stopped.
+fewer rows than there are customers: of ten million and two years, some hundred thousand. Times and
+amounts are measured in their means, parameters by their logarithms, and derivatives are exact, so
+that one start is enough; at an end of what is sought, the search may have to go on from where it
+stopped.
 """
 
 from collections.abc import Callable

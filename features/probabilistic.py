@@ -421,7 +421,8 @@ class _OnFewRows(_OnArrays):
         """
         axes = max(np.ndim(value) for value in beside)
         along = np.array(terms, float).T.reshape(len(terms[0]), -1, *[1] * axes)
-        return np.asarray(f(*along)).sum(axis=0)
+        # One after the other, as for arrays of any length: numpy adds up a single row in pairs.
+        return np.add.accumulate(np.asarray(f(*along)), axis=0)[-1]
 
     @staticmethod
     def mean(nodes: Nodes, *steps: Step) -> Value:
@@ -431,7 +432,8 @@ class _OnFewRows(_OnArrays):
             row = step(*row)
         weight, value = row
         weights = np.broadcast_to(weight, np.broadcast_shapes(weight.shape, value.shape))
-        return (weights * value).sum(axis=0) / weights.sum(axis=0)
+        sums = [np.add.accumulate(parts, axis=0)[-1] for parts in (weights * value, weights)]
+        return sums[0] / sums[1]
 
 
 def _lifted(function: Callable[..., Column]) -> Callable[..., Column]:

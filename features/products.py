@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date
+from functools import reduce
+from operator import or_
 
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.popularity import Popularity
+from features.popularity import Popularity, fewest
 
 
 def popularity(customer_days: DataFrame, as_ofs: Sequence[date]) -> Popularity:
@@ -28,10 +30,14 @@ def popularity(customer_days: DataFrame, as_ofs: Sequence[date]) -> Popularity:
         for place, name in enumerate(names)
     ]
     by_product = counted.groupBy("product").agg(*before)
-    # Products in a single order are many: of them the sums are enough.
-    told = F.when(F.col(names[-1]) > 1, F.col("product")).alias("product")
-    summed = [F.sum(name).alias(name) for name in names]
-    found = by_product.groupBy(told).agg(*summed).toPandas()
-    orders = found[names].to_numpy(np.int64).T
-    is_told = found["product"].notna().to_numpy()
-    return Popularity.of(found["product"][is_told].tolist(), orders[:, is_told], orders.sum(axis=1))
+    by_product = by_product.cache()
+    try:
+        sums = by_product.agg(*[F.sum(name) for name in names]).collect()[0]
+        totals = np.array([total or 0 for total in sums], np.int64)
+        least = fewest(totals)
+        # Products in so few orders are many, and all alike: of them the sums are enough.
+        told = [F.col(name) > F.lit(int(few)) for name, few in zip(names, least, strict=True)]
+        found = by_product.where(reduce(or_, told)).toPandas()
+    finally:
+        by_product.unpersist()
+    return Popularity.of(found["product"].tolist(), found[names].to_numpy(np.int64).T, totals)

@@ -35,8 +35,9 @@ def rankings(material: Material, report: Report) -> dict[str, Column]:
     one that cannot be fitted it is told why.
 
     BG/NBD (Fader, Hardie and Lee 2005) and Pareto/NBD (Schmittlein, Morrison and Colombo 1987) are
-    fitted to the histories before the last tuning date; their score is the probability of an order
-    in the label window.
+    fitted to histories; their score is the probability of an order in the label window. On the
+    held-out date, as of the others, these are the histories before it; on the tuning dates, whose
+    scores calibrate, those before the last of them.
     """
     columns = set(material.judged.columns)
     horizon = material.split.horizon_days
@@ -48,15 +49,19 @@ def rankings(material: Material, report: Report) -> dict[str, Column]:
     }
     if not columns >= OF_A_HISTORY:
         return found
-    last = material.tuning.where(F.col("as_of") == F.lit(max(material.split.tuning)))
-    counted = histories(last).toPandas()
+    split = material.split
+    last = material.tuning.where(F.col("as_of") == F.lit(max(split.tuning)))
+    past, later = (histories(of_date).toPandas() for of_date in (last, material.judged))
     for name, kind in FITTED.items():
         try:
-            model = fit_purchases(kind, counted).model
+            before, then = (
+                fit_purchases(kind, known).model.p_order(history_columns(), horizon)
+                for known in (past, later)
+            )
         except FitError as error:
             report(f"{name} is no baseline here: {error}")
             continue
-        chance = model.p_order(history_columns(), horizon)
+        chance = F.when(F.col("as_of") == F.lit(split.held_out), then).otherwise(before)
         found[name] = F.coalesce(F.nanvl(chance, F.lit(None)), F.lit(0.0))
     return found
 

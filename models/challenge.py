@@ -105,7 +105,8 @@ def _unfit(
     if settings.max_ece is not None and ece > settings.max_ece:
         return (
             f"its calibration error (ECE) on {held_out} is {ece:.4f}, above training.max_ece of "
-            f"{settings.max_ece:g}"
+            f"{settings.max_ece:g}; of true probabilities it would be "
+            f"{challenger.held_out['ece_by_chance']:.4f} on average, by chance alone"
         )
     for one in against_baselines:
         decides = one.metric == comparable(settings.metric) and one.verdict == "worse"

@@ -19,6 +19,8 @@ for module in (calibration, open_form, trees, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 # How many reasons a score has.
 COUNT = 3
+# A number that is smaller would be written as 0.
+LEAST_SHOWN, NEARLY_0 = 0.0005, "nearly 0"
 REASONS = "reasons"
 _FOUND = "found_reasons"
 # Of numbers that are written when they are chosen: few of a customer's features are.
@@ -100,7 +102,8 @@ def _text(name: str, kind: str) -> Column:
 
 
 def _shown(number: Column) -> Column:
-    """The number as people write it."""
-    rounded = F.round(number, 2)
-    whole = rounded == F.floor(rounded)
-    return F.when(whole, rounded.cast("bigint").cast("string")).otherwise(rounded.cast("string"))
+    """The number as people write it; what is next to 0 or to 1 is not said to be there."""
+    size = F.abs(number)
+    rounded = F.when(size < 1, F.round(number, 3)).otherwise(F.round(number, 2))
+    written = F.regexp_replace(F.format_string("%.3f", rounded), r"\.?0+$", "")
+    return F.when((size > 0) & (size < LEAST_SHOWN), F.lit(NEARLY_0)).otherwise(written)

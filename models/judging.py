@@ -177,14 +177,15 @@ def bootstrap(
 def of_segments(some: pd.DataFrame, segment: "pd.Series[str]") -> pd.DataFrame:
     """Whether what is said of some customers (`Heard`) holds in each segment: one row per
     `segment` with its `customers`, the mean `predicted` and the `observed` share that ordered,
-    the `ece` and the `brier` score among them. `segment` is that of each customer, by id.
+    the `ece`, the `brier` score and the `ece_by_chance` among them. `segment` is that of each
+    customer, by id.
     """
     rows = []
     for name, said in some.groupby(segment.reindex(some.index)):
         found = probability_metrics(counted(said))
         means = {"predicted": said["probability"].mean(), "observed": said["label"].mean()}
-        brier, ece = found["brier"], found["ece"]
-        rows.append({"segment": name, "customers": len(said), **means, "ece": ece, "brier": brier})
+        errors = {metric: found[metric] for metric in ("ece", "brier", "ece_by_chance")}
+        rows.append({"segment": name, "customers": len(said), **means, **errors})
     return pd.DataFrame(rows)
 
 

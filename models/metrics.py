@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from models.calibration import NEAREST, calibration_slope
 
+Floats = npt.NDArray[np.float64]
 ECE_BINS = 15
 METRICS_WHERE_LESS_IS_BETTER = {"log_loss", "brier", "ece"}
 
@@ -101,14 +102,24 @@ def average_precision(histogram: pd.DataFrame) -> float:
 
 
 def probability_metrics(histogram: pd.DataFrame) -> dict[str, float]:
-    """`log_loss` (natural), `brier` and `ece` (Naeini and others 2015, 15 bins of equal mass)."""
+    """`log_loss` (natural), `brier`, `ece` (Naeini and others 2015, 15 bins of equal mass) and
+    `ece_by_chance`, which is what `ece` would be on average if every probability were true: in a
+    bin, the share that orders is then off by a normal number of the binomial variance.
+    """
     p = histogram["probability"].to_numpy(float).clip(NEAREST, 1 - NEAREST)
     n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
     total = n.sum()
     brier = (positives * (1 - p) ** 2 + (n - positives) * p**2).sum() / total
     bins = reliability(histogram)
     ece = (bins["n"] * (bins["observed"] - bins["predicted"]).abs()).sum() / total
-    return {"log_loss": log_loss(histogram), "brier": float(brier), "ece": float(ece)}
+    variance = np.diff(_up_to_edges(n, n * p * (1 - p), ECE_BINS))
+    by_chance = np.sqrt(2 / np.pi * variance.clip(0)).sum() / total
+    return {
+        "log_loss": log_loss(histogram),
+        "brier": float(brier),
+        "ece": float(ece),
+        "ece_by_chance": float(by_chance),
+    }
 
 
 def log_loss(histogram: pd.DataFrame) -> float:
@@ -126,26 +137,29 @@ def reliability(histogram: pd.DataFrame, bins: int = ECE_BINS) -> pd.DataFrame:
     """
     n, positives = histogram["n"].to_numpy(float), histogram["positives"].to_numpy(float)
     total = n.sum()
-    edges = np.linspace(0, total, bins + 1)
-    ends = np.concatenate([[0.0], n.cumsum()])
-
-    def up_to_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(np.interp(edges, ends, np.concatenate([[0.0], values.cumsum()])))
-
-    size = np.diff(edges)
-    observed = np.diff(up_to_edges(positives)) / size
+    size = np.diff(np.linspace(0, total, bins + 1))
+    observed = np.diff(_up_to_edges(n, positives, bins)) / size
     p = histogram["probability"].to_numpy(float)
     squared = positives * (1 - p) ** 2 + (n - positives) * p**2
     return pd.DataFrame(
         {
             "bin": np.arange(1, bins + 1),
             "n": size,
-            "predicted": np.diff(up_to_edges(n * p)) / size,
+            "predicted": np.diff(_up_to_edges(n, n * p, bins)) / size,
             "observed": observed,
             "lift": observed / (positives.sum() / total) if positives.sum() else np.nan,
-            "brier": np.diff(up_to_edges(squared)) / size,
+            "brier": np.diff(_up_to_edges(n, squared, bins)) / size,
         }
     )
+
+
+def _up_to_edges(n: Floats, values: Floats, bins: int) -> Floats:
+    """The sum of the values up to each edge of bins of equal mass, where a score of `n` customers
+    is shared out in proportion.
+    """
+    edges = np.linspace(0, n.sum(), bins + 1)
+    sums = np.concatenate([[0.0], values.cumsum()])
+    return np.asarray(np.interp(edges, np.concatenate([[0.0], n.cumsum()]), sums))
 
 
 def top_lift(histogram: pd.DataFrame, share: float) -> float:

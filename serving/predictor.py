@@ -17,7 +17,7 @@ import pandas as pd
 
 from conf.errors import InputError
 from conf.settings import Horizon
-from models.explanations import COUNT, plain
+from models.explanations import COUNT, LEAST_SHOWN, NEARLY_0, plain
 from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
 from models.open_form import Explainer, OpenModel, largest, open_model
 from models.segments import RFM, Cuts, segments
@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 Known = Mapping[str, npt.NDArray[Any]]
 Row = Mapping[str, Any]
 DIGITS = 6
-CENT = Decimal("0.01")
+CENT, MILLI = Decimal("0.01"), Decimal("0.001")
 # Features that every customer has: a row that lacks one tells only a part of what is known.
 ALWAYS = re.compile(
     r"recency_days|tenure_days|(orders|lines|units|revenue|active_days)_(\d+d|lifetime)"
@@ -384,6 +384,9 @@ def _shown(value: Any) -> str:
         return value or "none"
     if value == int(value):
         return str(int(value))
+    if abs(value) < LEAST_SHOWN:
+        return NEARLY_0
     # Halves up, as Spark rounds.
-    rounded = Decimal(repr(float(value))).quantize(CENT, ROUND_HALF_UP)
-    return str(int(rounded)) if rounded == int(rounded) else str(rounded).rstrip("0")
+    step = MILLI if abs(value) < 1 else CENT
+    rounded = Decimal(repr(float(value))).quantize(step, ROUND_HALF_UP)
+    return f"{rounded:.3f}".rstrip("0").rstrip(".")

@@ -8,13 +8,17 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from models.judging import TURNED
+from features.catalogue import OF_DATE
+from models.judging import SAMPLED, TURNED
 from models.segments import SEGMENTS
 from serving import charts
 
 # A calibration error that people should know of.
 HIGH_ECE = 0.03
-YEAR_DAYS = 365
+# Of true probabilities, the error is so many times what it is on average in one training of twenty
+# at most: fifteen bins err independently, each by half a normal number.
+BEYOND_CHANCE = 1.4
+TWO_YEARS = 700
 METRICS = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
@@ -22,6 +26,7 @@ METRICS = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "ece": "ECE",
+    "ece_by_chance": "ECE by chance",
     "calibration_slope": "calibration slope",
 }
 # Of a date: what was said of its customers on average, and what came true.
@@ -192,11 +197,15 @@ def _limits(training: Training, own: "pd.Series[float]", models: list[dict[str, 
     """What this training itself says should be known before its scores are used."""
     model = training.model
     found = []
-    days = (max(model["tuned_on"]) - min(model["tuned_on"])).days
-    if days < YEAR_DAYS:
+    days = (model["held_out"] - min(model["tuned_on"])).days
+    if not set(OF_DATE) & set(model["features"]):
         found.append(
             f"It has learned from dates that cover {days} days: what repeats once a year is "
             "not known to it."
+        )
+    elif days < TWO_YEARS:
+        found.append(
+            "It has seen each season once: how far one differs from year to year, it cannot know."
         )
     rates = own["cv_base_rate"], own["base_rate"]
     if abs(rates[1] - rates[0]) > HIGH_ECE:
@@ -204,16 +213,17 @@ def _limits(training: Training, own: "pd.Series[float]", models: list[dict[str, 
             f"The share of customers who order moved from {rates[0]:.1%} on the tuning dates to "
             f"{rates[1]:.1%} on the held-out date; probabilities follow the past and lag behind."
         )
-    if own["ece"] > HIGH_ECE:
+    by_chance = own.get("ece_by_chance", 0.0)
+    if own["ece"] > max(HIGH_ECE, BEYOND_CHANCE * by_chance):
         found.append(
-            f"Probabilities were off by {own['ece']:.1%} on average on the held-out date (ECE); "
-            "the order of the customers is surer than the level."
+            f"Probabilities were off by {own['ece']:.1%} on average on the held-out date (ECE), "
+            f"{by_chance:.1%} of it by chance; the order of the customers is surer than the level."
         )
     ties = [row["model"] for row in models if row["verdict"] == "tie"]
     if ties:
         found.append(
-            f"On {own['snapshots']:,.0f} customers it cannot be told from {', '.join(ties)} "
-            "by its log loss."
+            f"On {min(own['snapshots'], SAMPLED):,.0f} customers it cannot be told from "
+            f"{', '.join(ties)} by its log loss."
         )
     found.append(
         "A probability says who will order, not whom a contact would make order: for that, "

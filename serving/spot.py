@@ -46,13 +46,14 @@ class Spot:
 
     def __init__(self, tables: Tables, horizon_days: int) -> None:
         of_log = tables.properties("transactions")
-        self._windows = tuple(int(d) for d in tables.properties("features")["windows"].split())
+        of_features = tables.properties("features")
+        self._windows = tuple(int(days) for days in of_features["windows"].split())
         self._horizon_days = horizon_days
         known = catalogue(self._windows, horizon_days, popularity=True, predictions=True)
         # The features that orders tell.
         self.tells = frozenset(feature.name for feature in known)
         self._clock = Clock(of_log.get("time_zone", "UTC"), of_log.get("day_starts_at", "00:00"))
-        self._country = of_log.get("country") or None
+        self._country = of_features.get("country", of_log.get("country")) or None
         first = tables.query("SELECT min(ordered_on) AS day FROM transactions")
         self._log_start = pd.Timestamp(first["day"][0]).date()
         latest = tables.query("SELECT max(as_of) AS day FROM features")

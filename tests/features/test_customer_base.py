@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from features import customer_base
 from features.catalogue import PREDICTIONS
 from features.customer_base import CUSTOMER_BASE, fitted_customer_base, predictions
 from features.customer_days import customer_days
@@ -95,6 +96,15 @@ def test_what_comes_later_changes_nothing_and_neither_do_other_dates(spark, line
         future = [line(f"c{n}", as_of + dt.timedelta(n % 9), f"new{n}") for n in range(400)]
         alone = by_key(features(spark, past + future, [as_of]))
         assert alone == {key: row for key, row in whole.items() if key[1] == as_of}
+
+
+@pytest.mark.slow
+def test_dates_one_by_one_are_fitted_as_all_together(spark, lines, monkeypatch) -> None:
+    together = fitted(spark, lines, AS_OFS).collect()
+    monkeypatch.setattr(customer_base, "MOST_HISTORIES", 1)
+    alone = fitted(spark, lines, AS_OFS).collect()
+    assert {row["as_of"] for row in together} == set(AS_OFS)
+    assert alone == together
 
 
 def test_where_nobody_has_come_back_there_is_nothing_to_predict(spark) -> None:

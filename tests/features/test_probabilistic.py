@@ -53,6 +53,17 @@ def lifetimes_of(model: PurchaseModel) -> lifetimes.BaseFitter:
     return fitter
 
 
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_customer_alone_is_told_what_one_of_many_is(model):
+    triple = [GRID[name].to_numpy(float) for name in TRIPLE]
+    many = model.p_order(History(*[np.tile(column, 50) for column in triple]), 30)[: len(GRID)]
+    alone = [
+        model.p_order(History(*[column[k : k + 1] for column in triple]), 30)[0]
+        for k in range(len(GRID))
+    ]
+    np.testing.assert_array_equal(np.array(alone), many)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("model", [BG, MBG, PARETO], ids=str)
 def test_p_alive_and_expected_orders_equal_those_of_lifetimes(model):

@@ -41,11 +41,12 @@ def _material(frame) -> Material:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("bg_nbd", BgNbd), ("pareto_nbd", ParetoNbd)])
-def test_a_fitted_baseline_is_the_chance_of_an_order_by_the_last_tuning_date(snapshots, name, kind):
-    judged = _material(snapshots).judged
+@pytest.mark.parametrize("as_of", [LAST, HELD_OUT])
+def test_a_fitted_baseline_is_the_chance_of_an_order(snapshots, name, kind, as_of):
     score = rankings(_material(snapshots), print)[name].alias("score")
-    found = judged.select("*", score).toPandas()
-    then = snapshots.where(snapshots["as_of"] == LAST).toPandas()
+    then = snapshots.where(snapshots["as_of"] == as_of)
+    found = then.select("*", score).toPandas()
+    then = then.toPandas()
     known = then.assign(
         repeats=then["active_days_lifetime"] - 1,
         first_to_last=then["first_to_last_order_days"],

@@ -21,11 +21,12 @@ from models.blending import Member, said, together
 from models.boosting import OF_CATBOOST, OF_LIGHTGBM, OF_XGBOOST
 from models.calibration import HIGHEST, Beta, Isotonic, Platt
 from models.candidates import CANDIDATES
-from models.explanations import plain, with_reasons
+from models.explanations import _shown, plain, with_reasons
 from models.onnx_form import NUMBERS, PROBABILITY, SAID, TEXTS, columns, onnx_model, reads
 from models.open_form import Explainer, Input, Line, OpenMember, OpenModel, open_model
 from models.opening import opened
 from models.preparation import VECTOR, Inputs, for_trees
+from serving.predictor import _shown as of_api
 
 pytestmark = pytest.mark.slow
 
@@ -318,6 +319,28 @@ def test_sentences_are_for_people(spark, snapshots, members, open_members):
     assert any(s.startswith("Orders in the last 30 days: 3 (+") for s in all_told)
     assert any(s.startswith("Mean days between orders: ") for s in all_told)
     assert all(s.endswith(" points)") and "null" not in s for s in told.values())
+
+
+WRITTEN = {
+    0.0: "0",
+    3.0: "3",
+    2.005: "2.01",
+    -3.266: "-3.27",
+    0.0042: "0.004",
+    0.99712: "0.997",
+    0.5: "0.5",
+    -0.0001: "nearly 0",
+    0.0005: "0.001",
+    12345678.5: "12345678.5",
+    -1e15: "-1000000000000000",
+}
+
+
+def test_a_number_is_written_alike_by_spark_and_by_the_api(spark):
+    frame = spark.createDataFrame([(number,) for number in WRITTEN], "x double")
+    written = [row[0] for row in frame.select(_shown(F.col("x"))).collect()]
+    assert dict(zip(WRITTEN, written, strict=True)) == WRITTEN
+    assert {number: of_api(number) for number in WRITTEN} == WRITTEN
 
 
 def test_descriptions_are_told_without_jargon():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,6 +17,7 @@ from models.metrics import (
     threshold_metrics,
     top_lift,
 )
+from serving.report import BEYOND_CHANCE
 
 # (score, label), with ties across classes
 ROWS = [(0.9, 1), (0.8, 1), (0.8, 0), (0.6, 0), (0.5, 1), (0.3, 0), (0.3, 0), (0.1, 0)]
@@ -55,6 +57,19 @@ def test_ece_is_the_mean_distance_of_bins_of_equal_mass():
     bins = [rows[2 * b : 2 * b + 2] for b in range(15)]
     expected = sum(abs(sum(y for _, y in b) - sum(p for p, _ in b)) for b in bins) / 30
     assert probability_metrics(histogram)["ece"] == pytest.approx(expected)
+
+
+def test_true_probabilities_are_off_by_what_chance_makes():
+    rng = np.random.default_rng(1)
+    n = np.full(300, 4.0)
+    probability = np.sort(rng.beta(1, 4, len(n)))[::-1].round(6)
+    found = []
+    for _ in range(400):
+        table = pd.DataFrame({"probability": probability, "n": n})
+        found.append(probability_metrics(table.assign(positives=rng.binomial(4, probability))))
+    by_chance = found[0]["ece_by_chance"]
+    assert np.mean([one["ece"] for one in found]) == pytest.approx(by_chance, rel=0.03)
+    assert np.quantile([one["ece"] for one in found], 0.95) < BEYOND_CHANCE * by_chance
 
 
 def test_reliability_shares_a_tie_out_between_bins():

@@ -69,11 +69,14 @@ def _training(name: str = "gbt") -> Training:
         pd.concat(bins),
         pd.DataFrame(
             [
-                (name, "hibernating", 900, 0.1, 0.12, 0.021, 0.09),
-                (name, "champions", 300, 0.7, 0.68, 0.034, 0.2),
-                ("recency", "champions", 300, 0.5, 0.68, 0.18, 0.25),
+                (name, "hibernating", 900, 0.1, 0.12, 0.021, 0.09, 0.031),
+                (name, "champions", 300, 0.7, 0.68, 0.034, 0.2, 0.082),
+                ("recency", "champions", 300, 0.5, 0.68, 0.18, 0.25, 0.089),
             ],
-            columns=["model", "segment", "customers", "predicted", "observed", "ece", "brier"],
+            columns=[
+                *("model", "segment", "customers", "predicted", "observed"),
+                *("ece", "brier", "ece_by_chance"),
+            ],
         ),
         pd.DataFrame(known, columns=columns),
         pd.DataFrame(columns=["model", "as_of", "metric", "value"]),
@@ -162,7 +165,7 @@ def test_the_best_share_to_contact_follows_the_offer():
 
 def test_where_no_contact_pays_it_says_so():
     text = page(_training(), Offer(0.5, 1.0))
-    assert "no contact would have paid" in text
+    assert "it would not have paid to contact even the likeliest hundredth" in text
     assert "would have brought most" not in text
 
 
@@ -192,8 +195,12 @@ def test_backtests_are_shown_by_date():
 
 def test_limits_are_told_where_there_are_any():
     text = page(_training(), OFFER)
-    assert "cover 61 days" in text
+    assert "dates that cover" in text
     assert "lag behind" in text
+    seasonal = {**_training().model, "features": ["orders_30d", "horizon_month"]}
+    told = page(replace(_training(), model=seasonal), OFFER)
+    assert "has seen each season once" in told
+    assert "once a year is not known" not in told
     tie = pd.DataFrame(
         [{"model": "recency", "other": "gbt", "metric": "log_loss", "verdict": "tie"}]
     )
