@@ -121,7 +121,7 @@ def _of_libraries(table: pd.DataFrame) -> Iterator[Row]:
         mean, spread = logged.mean(axis=0), logged.std(axis=0)
         grid = {"C": [1 / (r * len(x)) for r in LR_GRID]}
         search = GridSearchCV(
-            LogisticRegression(max_iter=100), grid, cv=FOLDS, scoring="neg_log_loss"
+            LogisticRegression(max_iter=100), grid, cv=FOLDS, scoring="neg_log_loss", n_jobs=-1
         )
         search.fit((logged - mean) / spread, y)
         return float(roc_auc_score(truth, search.predict_proba((then - mean) / spread)[:, 1]))
