@@ -1,7 +1,7 @@
 """What moves the figures: one thing changed at a time, judged on past dates of the public logs.
 
-Reads the lakes that `python -m benchmarks.quality` leaves of a log's later day, and nothing dated on
-or after it. LightGBM and logistic regression outside Spark, on the same features.
+Reads the lakes that `python -m benchmarks.quality` leaves of a log's later day, and nothing dated
+on or after it. LightGBM and logistic regression outside Spark, on the same features.
 """
 
 import argparse
