@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +32,8 @@ def generate(
     Raises InputError where `OUTPUT/log` is no log of its own.
     """
     _check_own(spark, f"{output}/log")
-    shutil.rmtree(f"{output}/truth", ignore_errors=True)
+    for folder in Path(output, "truth").glob("as_of=*"):
+        shutil.rmtree(folder)
     synthetic_log(spark, shop).write.mode("overwrite").parquet(f"{output}/log")
     for as_of in as_ofs:
         truth = true_probabilities(spark, shop, as_of, horizon_days).drop("as_of")
