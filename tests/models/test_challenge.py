@@ -27,7 +27,12 @@ def _said(noise: float) -> pd.DataFrame:
 def _challenger(noise: float = 0.0, ece: float = 0.01) -> Evaluation:
     nothing = pd.DataFrame()
     return Evaluation(
-        "gbt", {}, {"ece": ece, "log_loss": 0.5, "roc_auc": 0.8}, nothing, nothing, _said(noise)
+        "gbt",
+        {},
+        {"ece": ece, "ece_by_chance": 0.012, "log_loss": 0.5, "roc_auc": 0.8},
+        nothing,
+        nothing,
+        _said(noise),
     )
 
 
@@ -132,6 +137,7 @@ def test_one_that_is_badly_calibrated_is_not_published():
     found = decide(_challenger(ece=0.031), [], None, DAY, strict)
     assert not found.published
     assert "0.0310, above training.max_ece of 0.03" in found.reason
+    assert "it would be 0.0120 on average, by chance alone" in found.reason
 
 
 def test_one_cannot_be_compared_with_a_champion_whose_features_are_gone():
