@@ -26,7 +26,6 @@ METRICS = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "ece": "ECE",
-    "ece_by_chance": "ECE by chance",
     "calibration_slope": "calibration slope",
 }
 # Of a date: what was said of its customers on average, and what came true.
