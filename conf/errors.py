@@ -28,6 +28,6 @@ class TryAgainError(RepurchaseError):
 
 
 def without_codes(text: str) -> str:
-    """The first line of what Spark says, without its error class and SQLSTATE."""
+    """The first line of what Spark or another says, without Spark's error class and SQLSTATE."""
     first = text.strip().split("\n")[0]
     return re.sub(r"^\[[\w.]+\] |\s*SQLSTATE: \w+.*", "", first).strip()

@@ -41,6 +41,7 @@ from features.snapshots import training_dates
 from features.stale_labels import note_made, note_stale, stale_dates
 from features.windows import Snapshots, made_features, stored_bytes, stored_ranges
 from jobs.console import handled, mebibytes, say, show, step
+from jobs.inputs import meant_for
 from jobs.options import AsOf, Env, Job, LakeDir, LogSpan, Set, clock, log_span, open_job, show_next
 from lake.contracts import FEATURE_DATES, FEATURES, LABELS, TRANSACTIONS, Column
 from lake.key_ranges import KeyRanges
@@ -201,9 +202,7 @@ def _first_of_labels(job: Job, orders: Due, span: LogSpan) -> date | None:
     """
     all_is_new = orders.days is None and orders.changed is None
     if all_is_new and job.lake.exists("ingested_files"):
-        of_log = job.lake.read("ingested_files").where(
-            f"coalesce(table_name, '{TRANSACTIONS.name}') = '{TRANSACTIONS.name}'"
-        )
+        of_log = job.lake.read("ingested_files").where(meant_for(TRANSACTIONS))
         return None if of_log.isEmpty() else span.first
     return orders.changed
 

@@ -131,11 +131,11 @@ def _take(
     if are_files:
         return _write(job, given, every, where)
     # A database goes on while it is read: a second reading would find other rows.
-    kept_here = every.persist(StorageLevel.DISK_ONLY)
+    every.persist(StorageLevel.DISK_ONLY)
     try:
-        return _write(job, given, kept_here, where)
+        return _write(job, given, every, where)
     finally:
-        kept_here.unpersist()
+        every.unpersist()
 
 
 def _write(job: Job, given: Input, every: DataFrame, where: str | None) -> dict[str, list[int]]:

@@ -33,11 +33,8 @@ class Input:
 
     @property
     def own(self) -> str:
-        """The predicate of the table's rows in `quarantine` and `ingested_files`, which had no
-        column `table_name` when there was but one.
-        """
-        named = f"table_name = '{self.table.name}'"
-        return f"({named} OR table_name IS NULL)" if self.table is TRANSACTIONS else named
+        """The predicate of the table's rows in `quarantine` and `ingested_files`."""
+        return meant_for(self.table)
 
     def __str__(self) -> str:
         """What progress calls it."""
@@ -74,6 +71,14 @@ class Files:
             Row(**{**row.asDict(), "mapping": INTERRUPTED}) if file in touched else row
             for file, row in {**self.known, **self.now}.items()
         ]
+
+
+def meant_for(table: Table) -> str:
+    """The predicate of a table's rows in `quarantine` and `ingested_files`, which had no column
+    `table_name` when there was but one.
+    """
+    named = f"table_name = '{table.name}'"
+    return f"({named} OR table_name IS NULL)" if table is TRANSACTIONS else named
 
 
 def inputs(

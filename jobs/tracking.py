@@ -3,6 +3,7 @@
 import json
 import os
 
+from conf.errors import without_codes
 from conf.settings import Horizon, without_user
 from jobs.console import say
 from jobs.options import Job
@@ -52,7 +53,7 @@ def track_training(job: Job, version: str) -> None:
     try:
         number = _tracked(job, store, version)
     except Exception as problem:
-        say(f"not tracked in {without_user(store.uri)}: {_first_line(problem)}")
+        say(f"not tracked in {without_user(store.uri)}: {_said(problem)}")
     else:
         say(f"tracked as version {number} of {store.name} in {without_user(store.uri)}")
 
@@ -95,8 +96,8 @@ def track_rollback(job: Job, version: str) -> None:
     try:
         rename(store, version)
     except Exception as problem:
-        say(f"the alias in {without_user(store.uri)} stays as it was: {_first_line(problem)}")
+        say(f"the alias in {without_user(store.uri)} stays as it was: {_said(problem)}")
 
 
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().split("\n")[0] or type(problem).__name__
+def _said(problem: Exception) -> str:
+    return without_codes(str(problem)) or type(problem).__name__

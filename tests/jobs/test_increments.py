@@ -571,7 +571,8 @@ def test_a_backfill_beside_another_command_does_not_call_whole_what_is_stale(
             up_to_date(given, files(), log)
 
     monkeypatch.setattr(building, "_build", beside)
-    with pytest.raises(TryAgainError, match="another command has changed what features"):
+    said = "another command has changed what features are made of"
+    with pytest.raises(TryAgainError, match=said):
         build_features(filling, log_span(filling, None), days)
     monkeypatch.undo()
     assert build_features(filling, log_span(filling, None), days).made[-1] == days[1]

@@ -195,7 +195,7 @@ def test_backtests_are_shown_by_date():
 
 def test_limits_are_told_where_there_are_any():
     text = page(_training(), OFFER)
-    assert "dates that cover" in text
+    assert f"dates that cover {(DAY - dt.date(2024, 3, 1)).days} days: what repeats" in text
     assert "lag behind" in text
     seasonal = {**_training().model, "features": ["orders_30d", "horizon_month"]}
     told = page(replace(_training(), model=seasonal), OFFER)
