@@ -241,8 +241,8 @@ PREAMBLE = """# How good the scores are
 Made by `make quality` (about 40 minutes on 2 cores), which needs the public logs Online Retail
 (UCI), CDNOW (Fader and Hardie) and Ta-Feng in one folder (`LOGS=DIR make quality`); `generated` is
 `repurchase generate` with its defaults. Each log is ingested as delivered, and scored as of a past
-day by `repurchase run --as-of` with the shipped settings, one and the same for all. The label is an
-order in the 30 days from `as_of`. Nothing dated on or after it had any part in the training.
+day by `repurchase run --as-of` with the settings of `local`, one and the same for all. The label is
+an order in the 30 days from `as_of`. Nothing dated on or after it had any part in the training.
 Ta-Feng's rows name age groups and postcodes; its source file takes them for customers' attributes.
 
 Population A is everybody who had ordered before `as_of`; B those of them with an order in the 365

@@ -210,7 +210,7 @@ def _compare(engine: str, output: Path, expected: Path) -> None:
 
 
 def _table(records: Sequence[dict[str, Any]]) -> str:
-    header = "| lines | dates | engine | seconds | peak memory, MB | read, MB | rows |"
+    header = "| lines | dates | engine | seconds | peak memory, MiB | read, MiB | rows |"
     lines = [header, "|" + "---|" * header.count(" | ") + "---|"]
     lines += [
         f"| {record['rows']:,} | {record['dates']} | {record['engine']} | {record['seconds']:.1f} "

@@ -294,9 +294,12 @@ def _in_spark(spark: SparkSession, table: pd.DataFrame) -> DataFrame:
 
 PREAMBLE = """# How long training and scoring take
 
-Made by `python -m benchmarks.training` on 2 cores: a made-up table of 40 features, of which two
-thirds train and one third judges; libraries have it in memory as one array, this project as a
-cached Spark table. Times are of one run for each size on a shared machine: compare within a size.
+Made by `python -m benchmarks.training` on 2 cores: a made-up table of 40 features and three dates,
+of which two train and one judges; libraries have it in memory as one array, this project as a
+cached Spark table. "CrossValidator alone" is its fits on vectors that are there; "train, whole" is
+all models with their blend, baselines, calibration and last fit, "on all" rows or on those that the
+settings of `local` leave. Times are of one run for each size on a shared machine: compare within a
+size.
 
 ![seconds by rows](training.svg)
 

@@ -215,7 +215,9 @@ def main(
     feature: Annotated[str, typer.Option(help="Its name in the table features.")],
     lake: LakeDir = None,
     as_of: AsOf = None,
-    lines: Annotated[int, typer.Option(min=1, help="Show so many of them.")] = MOST_LINES,
+    lines: Annotated[
+        int, typer.Option(min=1, help="At most so many lines, the latest.")
+    ] = MOST_LINES,
     env: Env = "local",
     set_: Set = None,
 ) -> None:

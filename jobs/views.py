@@ -78,15 +78,15 @@ def show_views(job: Job, made: list[View]) -> None:
 def main(
     output: Annotated[
         Path | None,
-        typer.Option(help="A file for the statements.", show_default="those of a folder are shown"),
+        typer.Option(help="A file for the statements.", show_default="printed"),
     ] = None,
     lake: LakeDir = None,
     env: Env = "local",
     set_: Set = None,
 ) -> None:
-    """Create the SQL views in lake.catalog_schema; of a lake in a folder, try and tell them.
+    """Create the SQL views in lake.catalog_schema; of a folder, which keeps none, print them.
 
-    The statements told are for pasting into Spark SQL, or for a Thrift server.
+    The statements printed are for pasting into Spark SQL, or for a Thrift server.
     """
     job = open_job(env, set_, lake)
     with step(f"Views of {job.lake.location}"):

@@ -405,7 +405,11 @@ MODELS = Table(
             "string",
             "The release of this project that trained it, and a digest of its code",
         ),
-        Column("published", "boolean", "Whether it may score; else it was a challenger"),
+        Column(
+            "published",
+            "boolean",
+            "Whether it may score; false: it was not published, or was rolled back",
+        ),
         Column("decision", "string", "Why it is published or not"),
         HORIZON_HOURS,
     ),

@@ -81,10 +81,13 @@ def register(
     decision: Decision,
     code_version: str,
 ) -> None:
-    """Save what was trained, in the place of the same saved before. `heard` is what it said of some
-    customers of the held-out date before it saw them (`models.judging.Heard`).
+    """Save what was trained. `heard` is what it said of some customers of the held-out date before
+    it saw them (`models.judging.Heard`).
+
+    The same trained again takes the place of the row, and is saved beside the files that the row
+    named: whoever scores with these goes on, and so does the champion where the saving fails.
     """
-    path = f"{folder}/{version}"
+    path = f"{folder}/{version}.{data_versions.get('models', 0)}"
     members = []
     for member in champion.members:
         saved = f"{path}/{member.name}"
@@ -170,8 +173,9 @@ def heard_then(lake: Lake, model: Registered) -> pd.DataFrame | None:
 
 def _saved_at(lake: Lake, row: Row) -> str:
     """Where its members are. A lake that was moved, or copied, has brought its models along."""
-    own = f"{lake.folder(SAVED)}/{row['model_version']}"
-    return own if lake.is_folder and os.path.isdir(own) else str(row["path"])
+    path = str(row["path"])
+    own = f"{lake.folder(SAVED)}/{os.path.basename(path)}"
+    return own if lake.is_folder and os.path.isdir(own) else path
 
 
 def _registered(lake: Lake, row: Row) -> Registered:

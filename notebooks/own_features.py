@@ -15,7 +15,7 @@ dbutils.widgets.text("name", "weekend_orders", "The feature's name")
 dbutils.widgets.text("description", "Orders on Saturdays and Sundays", "What it is")
 dbutils.widgets.text(
     "sql",
-    "count(distinct case when dayofweek(ordered_on) in (1, 7) then order_id end)",
+    "count(distinct case when kind = 'purchase' and dayofweek(ordered_on) in (1, 7) then order_id end)",
     "A Spark SQL aggregate over the lines of a window",
 )
 dbutils.widgets.text("window", "90d", "Its window: days such as 90d, or lifetime")

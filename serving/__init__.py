@@ -1,1 +1,1 @@
-"""Scores to people: the report of a training."""
+"""Scores to people: the report of a training, the API, the dashboard, SQL views."""

@@ -112,7 +112,11 @@ class Predictor:
         self.onnx = onnx_model(model)
         self.ranks, self.cuts, self.spot = ranks, cuts, spot
         self._numbers, self._texts = columns(model)
-        self._places = {name: place for place, name in enumerate(self._numbers)}
+        self._places = {
+            name: (kind, place)
+            for kind, names in ((NUMBERS, self._numbers), (TEXTS, self._texts))
+            for place, name in enumerate(names)
+        }
         self._alike = Alike(customers, self._numbers, self._texts)
         self._used = self._read.union(HISTORY, self._alike.axes)
         # What the champion reads and orders do not tell: what is made of events and of customers,
@@ -182,7 +186,7 @@ class Predictor:
         reasons: bool = True,
         beside: Mapping[str, Row] | None = None,
     ) -> dict[str, Prediction]:
-        """What is said of each customer at `as_of`, by default the day of the last scores, from
+        """What is said of each customer at `as_of`, by default the latest day with features, from
         the orders before it: rows with `customer_id`, `ordered_at` and `amount`, and further
         columns of `transactions` where they are known. `beside`, by customer: features that orders
         do not tell, such as an age; those that are not named are taken from customers alike.
@@ -277,7 +281,7 @@ class Predictor:
             "decile": deciles,
             "band": [None if d is None else self.ranks.bands[d - 1] for d in deciles],
             "segment": self._segments(known, rows),
-            "reasons": self._reasons(parts, known, feed[NUMBERS]) if reasons else [()] * rows,
+            "reasons": self._reasons(parts, known, feed) if reasons else [()] * rows,
             "features_given": given,
         }
 
@@ -288,7 +292,7 @@ class Predictor:
         return segments(recency, orders, revenue, self.cuts)
 
     def _reasons(
-        self, parts: Sequence[Floats], known: Known, numbers: Floats
+        self, parts: Sequence[Floats], known: Known, feed: Mapping[str, Any]
     ) -> list[list[Reason]]:
         found = dict(zip(self._parts, parts, strict=True))
         read = {name: np.ascontiguousarray(found[name].T) for name in set(self._reads)}
@@ -300,23 +304,26 @@ class Predictor:
         places, most = largest(moved, min(COUNT, len(self.features)))
         return [
             [
-                self._reason(self.features[place], known, numbers[row], row, contribution)
+                self._reason(self.features[place], known, feed, row, contribution)
                 for place, contribution in zip(of_row.tolist(), by.tolist(), strict=True)
             ]
             for row, (of_row, by) in enumerate(zip(places.T, most.T, strict=True))
         ]
 
     def _reason(
-        self, feature: str, known: Known, numbers: Floats, row: int, moved: float
+        self, feature: str, known: Known, feed: Mapping[str, Any], row: int, moved: float
     ) -> Reason:
         value = known[feature][row] if feature in known else None
         if isinstance(value, float) and np.isnan(value):
             value = None
         shown = _shown(value)
-        if value is None and feature in self._places:
-            # What was not told and is a number is that of customers alike.
-            likely = numbers[self._places[feature]]
-            shown = shown if np.isnan(likely) else f"not told, in customers alike {_shown(likely)}"
+        if value is None:
+            # What was not told is that of customers alike.
+            kind, place = self._places[feature]
+            likely = feed[kind][row, place]
+            missing = likely == "" if kind == TEXTS else np.isnan(likely)
+            if not missing:
+                shown = f"not told, in customers alike {_shown(likely)}"
         said = self.descriptions.get(feature, feature)
         sentence = f"{said}: {shown} ({moved * 100:+.1f} points)"
         number = None if value is None or isinstance(value, str) else float(value)

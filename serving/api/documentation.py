@@ -63,7 +63,10 @@ def components(predictor: Predictor, most: int) -> Schema:
                     "minItems": 1,
                     "maxItems": most,
                 },
-                "as_of": {**DAY, "description": "Orders before it count; else the last scored day"},
+                "as_of": {
+                    **DAY,
+                    "description": "Orders before it count; else the latest day with features",
+                },
                 "customer_id": {**ID, "description": "Of orders that do not name it"},
                 "customers": {
                     "type": "array",

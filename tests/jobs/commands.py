@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, Row
 
 from lake.store import Lake
@@ -34,9 +36,16 @@ def comparable(frame: DataFrame) -> list[Row]:
     return sorted(rows, key=repr)
 
 
-def tables(lake: Lake) -> dict[str, list[Row]]:
+def stored(lake: Lake, name: str) -> list[dict[str, Any]]:
+    """The same of a whole table of a folder, read without Spark: in a tenth of the time."""
+    rows = DeltaTable(lake.folder(name)).to_pyarrow_table()
+    told = rows.select(sorted(set(rows.column_names) - set(MAY_DIFFER)))
+    return sorted(told.to_pylist(), key=repr)
+
+
+def tables(lake: Lake) -> dict[str, list[dict[str, Any]]]:
     """The comparable rows of every table of the lake."""
-    return {name: comparable(lake.read(name)) for name in TABLES}
+    return {name: stored(lake, name) for name in TABLES}
 
 
 @dataclass

@@ -19,7 +19,7 @@ from jobs.ingest import Ingested, ingest
 from jobs.inputs import inputs
 from jobs.options import Job, log_span
 from lake.store import Lake
-from tests.jobs.commands import comparable
+from tests.jobs.commands import comparable, stored
 
 SOURCE = """
 name: shop
@@ -101,7 +101,7 @@ def shop(spark: SparkSession, tmp_path: Path) -> Shop:
 def same(job: Job, other: Job) -> None:
     names = ("transactions", "events", "customers", "quarantine", "event_days", "features")
     for name in names:
-        assert comparable(job.lake.read(name)) == comparable(other.lake.read(name)), name
+        assert stored(job.lake, name) == stored(other.lake, name), name
 
 
 def source_with(events_reader: str) -> Source:

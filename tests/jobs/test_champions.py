@@ -1,5 +1,6 @@
 """Which model scores: published or not, rolled back, and described."""
 
+import os
 import re
 import shutil
 from datetime import timedelta
@@ -145,8 +146,14 @@ def test_a_retraining_of_the_same_day_challenges_the_champion_of_that_day(job, t
     assert find_champion(job.lake, span.as_of, MONTH).version == trained.version
     # Both say the same of the held-out date, on which the one that is there was refitted since.
     assert {one.difference for one in trained.decision.comparisons} == {0.0}
-    # The same again finds the same, and is no challenge to itself.
+    # The same again finds the same, is no challenge to itself, and leaves those who score alone.
+    scoring = find_champion(job.lake, span.as_of, MONTH)
     assert train(other, span).decision.reason == trained.decision.reason
+    again = find_champion(job.lake, span.as_of, MONTH)
+    assert again.version == scoring.version
+    assert again.open_form.as_dict() == scoring.open_form.as_dict()
+    assert again.path != scoring.path
+    assert sorted(os.listdir(again.path)) == sorted(os.listdir(scoring.path))
     told = CliRunner().invoke(
         app, ["rollback", "--lake", job.lake.location, "--env", str(tiny_env)], terminal_width=200
     )

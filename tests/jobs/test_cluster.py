@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.standalone import ENVIRONMENT, standalone
 from jobs.cli import app
 from lake.store import Lake
-from tests.jobs.commands import BIN, BRIEF, ROOT, Starter, comparable
+from tests.jobs.commands import BIN, BRIEF, ROOT, Starter, stored
 
 SAME_ON_A_CLUSTER = ("features", "labels", "models", "evaluations", "scores", "current_scores")
 
@@ -54,7 +54,7 @@ def test_the_wheel_scores_on_two_workers_what_the_local_run_scores(
     assert len(executors) == 2, executors
     there, here = Lake(spark, str(tmp_path / "lake")), Lake(spark, str(undisturbed))
     for table in SAME_ON_A_CLUSTER:
-        assert comparable(there.read(table)) == comparable(here.read(table)), table
+        assert stored(there, table) == stored(here, table), table
 
 
 @pytest.mark.parametrize(

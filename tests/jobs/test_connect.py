@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from benchmarks.standalone import ENVIRONMENT
 from lake.store import Lake
-from tests.jobs.commands import BIN, BRIEF, Process, Starter, comparable
+from tests.jobs.commands import BIN, BRIEF, Process, Starter, stored
 
 SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 CONFIGURATION = {
@@ -85,4 +85,4 @@ def test_the_job_on_a_connect_server_scores_what_the_local_run_scores(
     assert run.ends(1500) == 0, run.said()[-5000:]
     there, here = Lake(spark, str(tmp_path / "lake")), Lake(spark, str(undisturbed))
     for table in SAME:
-        assert comparable(there.read(table)) == comparable(here.read(table)), table
+        assert stored(there, table) == stored(here, table), table

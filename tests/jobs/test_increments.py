@@ -27,7 +27,7 @@ from jobs.train import snapshots_of
 from lake.ingestion import read_log
 from lake.rules import Limits
 from lake.store import Lake
-from tests.jobs.commands import comparable
+from tests.jobs.commands import stored
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def up_to_date(job: Job, source: Source, log: Path, as_of: date | None = None) -
 
 def same(job: Job, other: Job, *names: str) -> None:
     for name in names:
-        assert comparable(job.lake.read(name)) == comparable(other.lake.read(name)), name
+        assert stored(job.lake, name) == stored(other.lake, name), name
 
 
 ALL = ("transactions", "quarantine", "customer_days")

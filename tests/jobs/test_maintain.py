@@ -12,7 +12,7 @@ from jobs.maintain import maintain
 from jobs.options import Job
 from lake.contracts import TRANSACTIONS
 from lake.store import Lake, among
-from tests.jobs.commands import comparable
+from tests.jobs.commands import stored
 
 pytestmark = pytest.mark.slow
 
@@ -20,21 +20,21 @@ pytestmark = pytest.mark.slow
 def test_a_table_written_file_by_file_stays_in_few_files(
     spark: SparkSession, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lake.store.SMALL_FILES", 10)
+    monkeypatch.setattr("lake.store.SMALL_FILES", 3)
     lake = Lake(spark, str(tmp_path / "lake"))
     job = Job(spark, lake, load_settings("local"))
     line = Lake(spark, str(undisturbed)).read("transactions").limit(1)
-    written = 12
+    written = 5
     for day in range(written):
         name = f"{day:03}.csv"
         frame = line.withColumn("file", F.lit(name))
         lake.replace(TRANSACTIONS, frame, among("file", [name]))
     files, _ = lake.size("transactions")
     assert files < written
-    rows = comparable(lake.read("transactions"))
+    rows = stored(lake, "transactions")
     ((table, before, after, _),) = maintain(job, keep_days=7)
     assert (table, before, after) == ("transactions", files, 1)
-    assert comparable(lake.read("transactions")) == rows
+    assert stored(lake, "transactions") == rows
     assert len(rows) == written
 
 

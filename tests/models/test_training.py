@@ -86,6 +86,12 @@ def result(snapshots):
     return _train(snapshots, _settings(models=GRIDS))
 
 
+@pytest.fixture(scope="module")
+def of_one(snapshots):
+    """Of logistic regression alone."""
+    return _train(snapshots, _settings())
+
+
 def test_every_model_beats_recency_and_is_calibrated(result):
     figures = {e.name: e.held_out for e in result.evaluations}
     assert set(figures) == {*GRIDS, BLEND, "recency"}
@@ -123,9 +129,8 @@ def test_the_champion_is_the_blend_or_the_best_cross_validated_of_those_that_non
     assert result.champion.name == (BLEND if BLEND in able else best)
 
 
-def test_no_blend_competes_where_it_is_not_wanted_or_would_be_of_one(snapshots):
-    one = _train(snapshots, _settings())
-    assert [e.name for e in one.evaluations] == ["logistic_regression", "recency"]
+def test_no_blend_competes_where_it_is_not_wanted_or_would_be_of_one(snapshots, of_one):
+    assert [e.name for e in of_one.evaluations] == ["logistic_regression", "recency"]
     two = {name: GRIDS[name] for name in ("logistic_regression", "gbt")}
     without = _train(snapshots, _settings(models=two, blend=False))
     assert [e.name for e in without.evaluations] == [*two, "recency"]
@@ -140,10 +145,10 @@ def test_what_is_clearly_beaten_is_not_in_the_blend(snapshots):
     assert "gbt" not in [member.name for member in found.champion.members]
 
 
-def test_a_line_is_not_led_astray_by_what_hardly_varied_while_it_was_fitted(snapshots):
+def test_a_line_is_not_led_astray_by_what_hardly_varied_while_it_was_fitted(snapshots, of_one):
     still = F.when(F.col("as_of") == DATES[-1], F.col("signal") * 7).otherwise(F.randn(1) / 1e6)
     moved = snapshots.withColumn("constant", still)
-    before, after = (_train(rows, _settings()).evaluations[0] for rows in (snapshots, moved))
+    before, after = (one.evaluations[0] for one in (of_one, _train(moved, _settings())))
     assert after.held_out["roc_auc"] == pytest.approx(before.held_out["roc_auc"], abs=0.02)
     assert after.held_out["log_loss"] == pytest.approx(before.held_out["log_loss"], abs=0.02)
 
@@ -159,15 +164,14 @@ def test_importance_falls_on_what_moves_the_label(result):
         assert one.low <= one.permutation <= one.high
 
 
-def test_balanced_weights_are_undone(snapshots):
-    plain = _train(snapshots, _settings())
+def test_balanced_weights_are_undone(snapshots, of_one):
     weighted = _train(snapshots, _settings(weight_positives="balanced"))
     assert weighted.champion.members[0].calibration.weight_ratio > 1.5
     means = [
         blended(snapshots, r.champion.members, [])
         .agg(F.avg(r.champion.calibration(F.col("probability"))))
         .collect()[0][0]
-        for r in (plain, weighted)
+        for r in (of_one, weighted)
     ]
     base_rate = snapshots.agg(F.avg("label")).collect()[0][0]
     assert means[0] == pytest.approx(base_rate, abs=0.01)
@@ -211,13 +215,8 @@ def test_thinning_keeps_snapshots_of_nearly_all_customers_and_of_every_date(snap
         assert material.judged.count() == material.customers == judged
 
 
-def test_training_twice_gives_the_same_model(snapshots, result):
-    again = _train(snapshots, _settings(models=GRIDS))
-    assert again.champion.calibration == result.champion.calibration
-    assert again.champion.importances == result.champion.importances
-
-
 def test_an_interrupted_training_goes_on_from_what_was_tuned(snapshots, result, tmp_path):
+    """And ends with the same model as one that was not, fit by fit."""
     checkpoints = Checkpoints(tmp_path / "tuning" / "v1", worth=0, fit_worth=0)
     told = []
 

@@ -43,7 +43,7 @@ def _as_of(champion: Predictor) -> date:
     chosen: date = st.date_input(
         "Today is",
         latest,
-        help="Orders before this day are looked at; the last one scored, or yours.",
+        help="Orders before this day are looked at; the latest one with features, or yours.",
     )
     return chosen
 
