@@ -87,7 +87,8 @@ def register(
     The same trained again takes the place of the row, and is saved beside the files that the row
     named: whoever scores with these goes on, and so does the champion where the saving fails.
     """
-    path = f"{folder}/{version}.{data_versions.get('models', 0)}"
+    # No training before has found as many versions of `models` as this one.
+    path = f"{folder}/{version}.{data_versions.get('models', -1) + 1}"
     members = []
     for member in champion.members:
         saved = f"{path}/{member.name}"

@@ -17,7 +17,7 @@ from features.customer_days import by_day, by_range_of_days, customer_days
 from tests.features.test_windows import configured, exchanges_of
 
 pytestmark = pytest.mark.slow
-CUSTOMERS, LINES = 1_000, 4_000
+CUSTOMERS, LINES = 5_000, 20_000
 
 
 @pytest.fixture(scope="module")

@@ -232,8 +232,8 @@ def test_discounted_orders_without_a_discount_are_the_expected_ones():
 @pytest.mark.parametrize("by_row", [True, False], ids=["columns", "numbers"])
 def test_columns_equal_arrays(spark: SparkSession, model, by_row):
     rng = np.random.default_rng(5)
-    tenure = rng.integers(0, 2000, 250)
-    repeats = np.minimum(tenure, rng.geometric(0.1, 250) - 1)
+    tenure = rng.integers(0, 2000, 2000)
+    repeats = np.minimum(tenure, rng.geometric(0.1, 2000) - 1)
     last = np.where(repeats > 0, np.maximum(repeats, rng.integers(0, tenure + 1)), 0)
     rows = pd.concat(
         [GRID, pd.DataFrame(dict(zip(TRIPLE, (repeats, last, tenure), strict=True)))],

@@ -23,7 +23,7 @@ from tests.jobs.commands import comparable
 pytestmark = pytest.mark.slow
 
 DATES = 10
-DATES_JUDGED = 2
+DATES_JUDGED = 3
 BASELINES = [
     *("rfm", "recency", "last_window", "mbg_nbd", "mbg_cnbd_2", "bg_nbd", "pareto_nbd"),
 ]

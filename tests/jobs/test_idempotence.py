@@ -41,17 +41,22 @@ def without_future(
     """
     folder = tmp_path_factory.mktemp("earlier")
     log = spark.read.parquet(str(small_log))
-    assert log.where(later()).count() > 500
-    log.where(~later()).write.parquet(str(folder / "log"))
+    assert log.where(future()).count() > 500
+    log.where(~future()).write.parquet(str(folder / "log"))
     return run_in(folder / "lake", folder / "log", EARLIER).lake
 
 
 def test_every_step_again_leaves_the_same_rows(
     run_in: Run, small_log: Path, undisturbed: Path, copied: Path, spark: SparkSession
 ) -> None:
-    before = tables(Lake(spark, str(undisturbed)))
+    first = Lake(spark, str(undisturbed))
+    before = tables(first)
     again = run_in(copied, small_log).lake
     after = tables(again)
+    # The first training too is saved beside, and not over, what it had saved.
+    saved = [Path(lake.read("models").first()["path"]).name for lake in (first, again)]
+    assert sorted(path.name for path in (copied / "saved_models").iterdir()) == sorted(set(saved))
+    assert len(set(saved)) == 2
     for name, rows in before.items():
         assert rows or name == "quarantine", name
         assert after[name] == rows, name
@@ -86,11 +91,11 @@ def test_an_earlier_day_afterwards_leaves_the_other_days_alone(
     assert [row for row in after["models"] if row["trained_for"] == EARLIER] == expected["models"]
 
 
-def later() -> Column:
+def future() -> Column:
     return F.col("ordered_at") >= F.lit(EARLIER).cast("timestamp_ntz")
 
 
-def perturbed(log: DataFrame, future: Column) -> DataFrame:
+def perturbed(log: DataFrame) -> DataFrame:
     """Everything from the day on is something else, and some of it breaks the contract."""
     other = F.concat(F.lit("N"), F.substr("customer_id", F.lit(3)))
     amount = F.when(F.hash("order_id") % 7 == 0, F.lit(None)).otherwise(F.abs("amount") * 40 + 1)
@@ -106,7 +111,7 @@ def perturbed(log: DataFrame, future: Column) -> DataFrame:
     }
     return log.select(
         *[
-            F.when(future, changed[name]).otherwise(F.col(name)).alias(name)
+            F.when(future(), changed[name]).otherwise(F.col(name)).alias(name)
             if name in changed
             else F.col(name)
             for name in log.columns
@@ -118,7 +123,7 @@ def test_nothing_dated_on_or_after_as_of_has_any_influence(
     run_in: Run, spark: SparkSession, small_log: Path, tmp_path: Path, without_future: Lake
 ) -> None:
     log = spark.read.parquet(str(small_log))
-    perturbed(log, later()).write.parquet(str(tmp_path / "log"))
+    perturbed(log).write.parquet(str(tmp_path / "log"))
     told = run_in(tmp_path / "lake", tmp_path / "log", EARLIER).lake
     for name in ("customer_days", *DATED, "models", "current_scores"):
         assert stored(told, name) == stored(without_future, name), name

@@ -184,12 +184,12 @@ def test_an_older_table_is_given_the_properties_that_it_lacks_and_keeps_its_own(
 def test_a_table_written_in_pieces_has_its_small_files_merged_when_there_are_many(
     spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lake.store.SMALL_FILES", 2)
+    monkeypatch.setattr("lake.store.SMALL_FILES", 4)
     pieces = replace(VISITS, partitioned_by=(), in_pieces=True)
-    days = [MONDAY + dt.timedelta(n) for n in range(3)]
+    days = [MONDAY + dt.timedelta(n) for n in range(5)]
     for table, counts in (
-        (pieces, [1, 2, 2]),
-        (replace(pieces, name="whole", in_pieces=False), [1, 2, 3]),
+        (pieces, [1, 2, 3, 4, 2]),
+        (replace(pieces, name="whole", in_pieces=False), [1, 2, 3, 4, 5]),
     ):
         for day, files in zip(days, counts, strict=True):
             lake.replace(table, visits(spark, ("a", day)).coalesce(1), dated("day", [day]))

@@ -216,7 +216,7 @@ def test_thinning_keeps_snapshots_of_nearly_all_customers_and_of_every_date(snap
 
 
 def test_an_interrupted_training_goes_on_from_what_was_tuned(snapshots, result, tmp_path):
-    """And ends with the same model as one that was not, fit by fit."""
+    """And ends with the same model as one that was not."""
     checkpoints = Checkpoints(tmp_path / "tuning" / "v1", worth=0, fit_worth=0)
     told = []
 
