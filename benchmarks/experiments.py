@@ -20,7 +20,15 @@ from sklearn.linear_model import LogisticRegression
 from features.catalogue import OF_DATE, POPULARITY, PREDICTIONS
 from models.boosting import OF_LIGHTGBM
 from models.calibration import chances, fit_platt, logits
-from models.metrics import average_precision, counted, log_loss, probability_metrics, roc_auc
+from models.metrics import (
+    average_precision,
+    counted,
+    log_loss,
+    merged,
+    probability_metrics,
+    roc_auc,
+)
+from models.training import HELD_OUT_SHARE, of_all_dates
 
 ROOT = Path(__file__).parents[1]
 # Of two past days the earlier: neither of them is then among the dates that a variant is judged on.
@@ -43,6 +51,8 @@ class Variant:
     # In days; the weight of a date in the fit, and in the calibration, halves with such an age.
     half_life: float | None = None
     calibration_half_life: float | None = None
+    # What the held-out date weighs in the calibration at least.
+    held_out_share: float = HELD_OUT_SHARE
     active_within_days: int | None = None
     without: Callable[[str], bool] = lambda name: False
     # Probabilities among the features on the scale of logits.
@@ -75,8 +85,15 @@ VARIANTS = (
     replace(BASE, name="4 latest dates", dates=4),
     replace(BASE, name="12 latest dates", dates=12),
     replace(BASE, name="weight of a date halves in 45 days", half_life=45),
-    replace(BASE, name="calibration: weight of a date halves in 30 days", calibration_half_life=30),
-    replace(BASE, name="calibration by the last date alone", calibration_half_life=0.1),
+    replace(BASE, name="calibration: held-out date like any other", held_out_share=0.0),
+    replace(BASE, name="calibration: half by the held-out date", held_out_share=0.5),
+    replace(BASE, name="calibration: by the held-out date alone", held_out_share=0.999),
+    replace(
+        BASE,
+        name="calibration: weight of a date halves in 30 days",
+        held_out_share=0.0,
+        calibration_half_life=30,
+    ),
     replace(BASE, name="only customers active within a year train", active_within_days=365),
     replace(
         BASE,
@@ -163,37 +180,52 @@ def _said(variant: Variant, known: pd.DataFrame, past: list[date], later: pd.Dat
         for name in rows.columns
         if name not in KEYS and not variant.without(name) and (seasons or name not in OF_DATE)
     ]
-    age = np.array([(chosen[-1] - day).days for day in rows["as_of"]], float)
-    weight = 0.5 ** (age / variant.half_life) if variant.half_life else np.ones(len(rows))
-    fold = pd.util.hash_pandas_object(rows["customer_id"], index=False).to_numpy() % 3
-    out_of_fold = np.zeros(len(rows))
-    for k in range(3):
-        inside = fold != k
-        out_of_fold[~inside] = _fitted(variant, rows[inside], weight[inside], columns)(
-            rows[~inside]
+    rows = rows.assign(age=[float((chosen[-1] - day).days) for day in rows["as_of"]])
+    curve = fit_platt(_calibrating(variant, rows, columns), 1.0)
+    return chances(curve.of_logits(_fitted(variant, rows, columns)(later)))
+
+
+def _calibrating(variant: Variant, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """A score histogram: of past dates out of fold, and of the latest by those that had matured."""
+    tuning, held_out = rows[rows["age"] >= HORIZON.days], rows[rows["age"] == 0]
+    none_matured = tuning.empty
+    if none_matured:
+        tuning = rows
+    fold = pd.util.hash_pandas_object(tuning["customer_id"], index=False).to_numpy() % 3
+    past = merged(
+        *(
+            _histogram(variant, tuning[fold == k], _fitted(variant, tuning[fold != k], columns))
+            for k in range(3)
         )
-    recent = variant.calibration_half_life
-    table = pd.DataFrame(
-        {
-            "probability": chances(out_of_fold).round(6),
-            "n": 0.5 ** (age / recent) if recent else 1.0,
-        }
     )
-    table["positives"] = table["n"] * rows["label"].to_numpy(float)
-    curve = fit_platt(table.groupby("probability", as_index=False).sum(), 1.0)
-    return chances(curve.of_logits(_fitted(variant, rows, weight, columns)(later)))
+    if none_matured:
+        return past
+    later = _histogram(variant, held_out, _fitted(variant, tuning, columns))
+    return of_all_dates(past, later, variant.held_out_share)
+
+
+def _histogram(
+    variant: Variant, rows: pd.DataFrame, model: Callable[[pd.DataFrame], Floats]
+) -> pd.DataFrame:
+    said = chances(model(rows)).round(6)
+    recent = variant.calibration_half_life
+    weight = 0.5 ** (rows["age"] / recent) if recent else 1.0
+    return merged(
+        pd.DataFrame({"probability": said, "n": weight, "positives": weight * rows["label"]})
+    )
 
 
 def _fitted(
-    variant: Variant, rows: pd.DataFrame, weight: Floats, columns: list[str]
+    variant: Variant, rows: pd.DataFrame, columns: list[str]
 ) -> Callable[[pd.DataFrame], Floats]:
     """A model, as what gives logits."""
     if variant.model == "both":
         parts = [
-            _fitted(replace(variant, model=model), rows, weight, columns)
-            for model in ("lightgbm", "line")
+            _fitted(replace(variant, model=model), rows, columns) for model in ("lightgbm", "line")
         ]
         return lambda other: np.mean([part(other) for part in parts], axis=0)
+    half_life = variant.half_life
+    weight = 0.5 ** (rows["age"].to_numpy() / half_life) if half_life else np.ones(len(rows))
     label = rows["label"].to_numpy(float)
     if variant.model == "lightgbm":
         settings = {**OF_LIGHTGBM, "num_leaves": 8, "learning_rate": 0.05, "seed": 1}

@@ -60,6 +60,11 @@ def merged(*histograms: pd.DataFrame) -> pd.DataFrame:
     return joined.sort_values("probability", ascending=False, ignore_index=True)
 
 
+def weighted(histogram: pd.DataFrame, weight: float) -> pd.DataFrame:
+    """Each snapshot counted so often."""
+    return histogram.assign(n=histogram["n"] * weight, positives=histogram["positives"] * weight)
+
+
 def metrics(histogram: pd.DataFrame, threshold: float) -> dict[str, float]:
     """Every metric of a score histogram; those that need both classes are NaN without them."""
     return {

@@ -47,12 +47,18 @@ from models.metrics import (
     reliability,
     score_histogram,
     score_histograms,
+    weighted,
 )
 from models.parallel import at_once
 from models.preparation import Inputs, chosen_inputs, with_ranges
 from models.segments import RFM, cuts_of, segments
 from models.thresholds import threshold
 from models.tuning import Grid, Tuned, refitted, tuned
+
+# Predictions out of fold are of dates that the model has learned from. The held-out date, one of
+# dozens, alone shows how the level moves from what was learned to what is to come: of the last
+# calibration this is its share at least, chosen by past dates (docs/experiments.md).
+HELD_OUT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ class Evaluation:
 class Rival:
     """A candidate, or the blend of them (`of` several), and what its predictions showed.
 
-    `past` and `later` are what it says out of fold and on the held-out date before `calibration`.
+    `past` and `later` are what it says out of fold and on the held-out date before `calibration`;
+    one customer of one date counts the same in both.
     """
 
     of: list[Tuned]
@@ -289,7 +296,8 @@ def _grids(settings: TrainingSettings, report: Report) -> dict[str, Grid]:
 def _rival(one: Tuned, material: Material, settings: TrainingSettings) -> Rival:
     calibration, past, later = one.whole.calibration, one.out_of_fold, one.held_out
     evaluation = _evaluation(one.candidate.name, past, later, calibration, settings)
-    return Rival([one], evaluation, past, _thinned(later.histogram, material), calibration)
+    later_as_past = weighted(later.histogram, material.share)
+    return Rival([one], evaluation, past, later_as_past, calibration)
 
 
 def _blend(of: list[Tuned], material: Material, settings: TrainingSettings) -> Rival:
@@ -305,14 +313,8 @@ def _blend(of: list[Tuned], material: Material, settings: TrainingSettings) -> R
     later = heard(blended(material.judged, [one.whole for one in of], keep), material.customers)
     calibration = fit_best(settings.calibrations, past, later.histogram, 1.0, log_loss)
     evaluation = _evaluation(BLEND, past, later, calibration, settings)
-    return Rival(of, evaluation, past, _thinned(later.histogram, material), calibration)
-
-
-def _thinned(histogram: pd.DataFrame, material: Material) -> pd.DataFrame:
-    """One customer in the sample counts as much on the held-out date as on any other."""
-    return histogram.assign(
-        n=histogram["n"] * material.share, positives=histogram["positives"] * material.share
-    )
+    later_as_past = weighted(later.histogram, material.share)
+    return Rival(of, evaluation, past, later_as_past, calibration)
 
 
 def _evaluation(
@@ -387,8 +389,9 @@ def _merit(figures: Mapping[str, float], metric: str) -> float:
 def _refit(
     best: Rival, material: Material, inputs: Inputs, settings: TrainingSettings, report: Report
 ) -> Champion:
-    everything = merged(best.past, best.later)
-    last = FITS[best.calibration.kind](everything, best.calibration.weight_ratio)
+    last = FITS[best.calibration.kind](
+        of_all_dates(best.past, best.later), best.calibration.weight_ratio
+    )
     inputs = with_ranges(inputs, material.learned)
     several = len(best.of) > 1
 
@@ -408,13 +411,21 @@ def _refit(
         members,
         last if several else IDENTITY,
         threshold(
-            _calibrated(everything, last),
+            _calibrated(merged(best.past, best.later), last),
             settings.threshold,
             best.evaluation.held_out["snapshots"],
         ),
         inputs,
         permuted(gains(members, inputs), best.members, material, settings.seed),
     )
+
+
+def of_all_dates(
+    past: pd.DataFrame, held_out: pd.DataFrame, share: float = HELD_OUT_SHARE
+) -> pd.DataFrame:
+    """A score histogram of both, where the held-out date has this share of the weight at least."""
+    evenly = past["n"].sum() / held_out["n"].sum()
+    return merged(past, weighted(held_out, max(1.0, share / (1 - share) * evenly)))
 
 
 def _baselines(

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from pyspark.ml import Pipeline
 from pyspark.ml.classification import GBTClassifier
@@ -23,7 +24,7 @@ from models.checkpoints import Checkpoints
 from models.fits import OutOfTimeError, Terms
 from models.material import FOLD, NO_FOLD, WATCHED, WATCHED_OF, made_ready, training_snapshots
 from models.preparation import VECTOR, chosen_inputs, for_linear
-from models.training import train
+from models.training import HELD_OUT_SHARE, train
 from models.tuning import refitted, tuned
 
 pytestmark = pytest.mark.slow
@@ -162,6 +163,22 @@ def test_importance_falls_on_what_moves_the_label(result):
     assert found["noise"].low < 0.01
     for one in found.values():
         assert one.low <= one.permutation <= one.high
+
+
+@pytest.mark.parametrize(("dates", "share"), [(2, 1 / 3), (12, HELD_OUT_SHARE)])
+def test_the_level_of_the_held_out_date_shows_in_the_last_calibration(spark, dates, share):
+    """Of some rows of equal shares; 1 in 5 orders on the dates that tune, and then 1 in 2."""
+    days = [date(2024, 1, 1) + timedelta(30 * k) for k in range(dates + 1)]
+    rows = [
+        (f"c{k}", day, float(k % 2), int((k // 2) % 10 < 1 + 2 * (k % 2) + 3 * (day == days[-1])))
+        for k in range(400)
+        for day in days
+    ]
+    table = spark.createDataFrame(rows, "customer_id string, as_of date, signal double, label int")
+    split = Split(tuple(days[:-1]), days[-1], 30)
+    found = train(table, ["signal"], [], split, _settings(), lambda _: None)
+    said = found.champion.members[0].calibration.of(pd.Series([0.1, 0.3]))
+    assert said.mean() == pytest.approx(0.2 + 0.3 * share, abs=0.005)
 
 
 def test_balanced_weights_are_undone(snapshots, of_one):
