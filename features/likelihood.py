@@ -14,8 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import digamma, gammaln
+import scipy  # its parts load when they are used: most commands fit nothing
 
 from conf.errors import InputError
 from features.probabilistic import (
@@ -156,7 +155,7 @@ def _fit(
     bounds = np.log([((least or {}).get(name, LEAST), MOST) for name in names])
     start, steps = np.maximum(0.0, bounds[:, 0] + 1), 0
     for _ in range(1 + RESTARTS):
-        found = minimize(
+        found = scipy.optimize.minimize(
             loss,
             start,
             jac=True,
@@ -214,6 +213,7 @@ class _Counts:
         """log(gamma(base + n) / gamma(base)) and its derivative by the base, for n = times * number
         + plus.
         """
+        gammaln, digamma = scipy.special.gammaln, scipy.special.digamma
         end = base + times * self._distinct + plus
         logs, slopes = gammaln(end) - gammaln(base), digamma(end) - digamma(base)
         return logs[self._place], slopes[self._place]
@@ -307,6 +307,7 @@ def _pareto(model: ParetoNbd, history: History, counts: _Counts) -> Likelihood:
 def _gamma_gamma(model: GammaGamma, days: _Counts, mean: Floats) -> Likelihood:
     """By p, q and gamma: equation 1a of Fader and Hardie (2013)."""
     p, q, gamma, x = model.p, model.q, model.gamma, days.numbers
+    digamma = scipy.special.digamma
     everybody = gamma + x * mean
     both, both_by_q = days.rising(q, p)
     own, own_by_base = days.rising(1.0, p, -1.0)

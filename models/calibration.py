@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy  # its parts load when they are used
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from scipy.optimize import brentq, isotonic_regression
 
 Floats = npt.NDArray[np.float64]
 # An array or a Spark column of numbers.
@@ -186,7 +186,7 @@ def fit_isotonic(histogram: pd.DataFrame, weight_ratio: float) -> Calibration:
     grouped = rows.groupby((place * GROUPS // rows["n"].sum()).astype(int))[["x", "n", "positives"]]
     groups = grouped.sum()
     n = groups["n"].to_numpy(float)
-    found = isotonic_regression(groups["positives"].to_numpy(float) / n, weights=n)
+    found = scipy.optimize.isotonic_regression(groups["positives"].to_numpy(float) / n, weights=n)
     blocks = np.repeat(np.arange(len(found.blocks) - 1), np.diff(found.blocks))
     steps = groups.groupby(blocks).sum()
     # Half a customer more on either side, so that no rate is 0 or 1.
@@ -281,7 +281,9 @@ def _level(histogram: pd.DataFrame) -> float:
         return float(n @ chances(known + intercept) - positives)
 
     # At one end all say less than wanted, at the other all say more.
-    return float(brentq(too_much, wanted - known.max() - 1, wanted - known.min() + 1))
+    return float(
+        scipy.optimize.brentq(too_much, wanted - known.max() - 1, wanted - known.min() + 1)
+    )
 
 
 def _likeliest(histogram: pd.DataFrame, arms: Sequence[Floats]) -> tuple[float, ...]:

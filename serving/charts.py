@@ -3,12 +3,13 @@
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CHAMPION, OTHER, PLAIN = "#0b6e4f", "#8a8f98", "#c8ccd2"
 SIZE = (5.2, 3.6)
@@ -31,16 +32,19 @@ _STYLE: Any = {
 
 
 @contextmanager
-def _axes(size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, Axes]]:
+def _axes(size: tuple[float, float] = SIZE) -> "Iterator[tuple[Figure, Axes]]":
+    # It takes half a second, and most commands draw nothing.
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots()
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: "Figure") -> str:
     text = io.StringIO()
-    with rc_context(_STYLE):
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
@@ -62,7 +66,7 @@ def lines(
     x: str,
     y: str,
     labels: tuple[str, str],
-    diagonal: Callable[[Axes], object] | None = None,
+    diagonal: "Callable[[Axes], object] | None" = None,
 ) -> str:
     """A line per model, the first in colour: y over x."""
     with _axes() as (figure, axes):
@@ -77,7 +81,7 @@ def lines(
         return _svg(figure)
 
 
-def from_corner_to_corner(axes: Axes) -> None:
+def from_corner_to_corner(axes: "Axes") -> None:
     """What chance would give."""
     axes.plot([0, 1], [0, 1], color=PLAIN, linestyle="--")
 

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import shlex
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -86,6 +88,13 @@ def test_the_release_is_told():
 def test_a_port_that_is_taken_is_told():
     with listen("127.0.0.1", 0) as taken, pytest.raises(InputError, match="Choose another --port"):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_what_draws_and_what_fits_is_loaded_when_it_is_used():
+    """Half of what `repurchase --help` would take."""
+    heavy = "{'matplotlib', 'scipy.optimize', 'scipy.special'} & {*sys.modules}"
+    asked = [sys.executable, "-c", f"import sys, jobs.cli; print({heavy} or 'none')"]
+    assert subprocess.run(asked, capture_output=True, check=True, text=True).stdout == "none\n"
 
 
 def test_help_says_what_is_taken_where_nothing_is_said():
