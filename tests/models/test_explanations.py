@@ -124,6 +124,12 @@ def pair(request, members, open_members):
     return [members[n] for n in request.param], again
 
 
+@pytest.fixture(scope="module")
+def rows(snapshots, pair) -> pd.DataFrame:
+    """The snapshots with what Spark says of them, and with their reasons."""
+    return _by_spark(snapshots, *pair)
+
+
 def test_a_single_tree_is_opened_too(spark, snapshots, tmp_path):
     columns = {"featuresCol": VECTOR, "labelCol": "label", "weightCol": "weight"}
     stages = [*for_trees(INPUTS), DecisionTreeClassifier(**columns, maxDepth=4)]
@@ -151,9 +157,8 @@ def _columns(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: rows[name].to_numpy() for name in TYPES}
 
 
-def test_the_open_form_says_what_spark_says(snapshots, pair):
-    of, model = pair
-    rows = _by_spark(snapshots, of, model)
+def test_the_open_form_says_what_spark_says(pair, rows):
+    _, model = pair
     found = model.probability(_columns(rows))
     assert found == pytest.approx(rows["probability"].to_numpy(), abs=1e-12)
     assert found.std() > 0.02
@@ -169,9 +174,8 @@ def _by_onnx(rows, model) -> dict[str, np.ndarray]:
     return dict(zip(outputs, session.run(outputs, feed), strict=True))
 
 
-def test_the_onnx_graph_says_what_spark_says(snapshots, pair):
-    of, model = pair
-    rows = _by_spark(snapshots, of, model)
+def test_the_onnx_graph_says_what_spark_says(pair, rows):
+    _, model = pair
     found = _by_onnx(rows, model)
     assert found[PROBABILITY] == pytest.approx(rows["probability"].to_numpy(), abs=1e-12)
     for place, (member, read) in enumerate(zip(model.members, reads(model), strict=True)):
@@ -180,9 +184,8 @@ def test_the_onnx_graph_says_what_spark_says(snapshots, pair):
         assert found[f"{SAID}{place}"] == pytest.approx(member.sum.said(expected), abs=1e-9)
 
 
-def test_contributions_add_up_to_the_probability(snapshots, pair):
-    of, model = pair
-    rows = _by_spark(snapshots, of, model)
+def test_contributions_add_up_to_the_probability(pair, rows):
+    _, model = pair
     read = [member.read(_columns(rows)) for member in model.members]
     explainer = Explainer(model)
     moved, base = explainer.contributions(read), explainer.average
@@ -219,9 +222,8 @@ def test_all_forms_say_the_same_of_what_is_all_but_certain(spark, snapshots, tmp
     assert moved.sum(axis=0) + explainer.average == pytest.approx(expected, abs=1e-6)
 
 
-def test_reasons_are_the_largest_contributions_with_their_values(snapshots, pair):
-    of, model = pair
-    rows = _by_spark(snapshots, of, model)
+def test_reasons_are_the_largest_contributions_with_their_values(pair, rows):
+    _, model = pair
     read = [member.read(_columns(rows)) for member in model.members]
     moved = Explainer(model).contributions(read)
     for place in range(0, len(rows), 97):

@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
 
 
-def lake_with_history(spark: SparkSession, undisturbed: Path, folder: Path) -> Lake:
+def write_history(spark: SparkSession, undisturbed: Path, folder: Path) -> None:
     """A copy of a lake in which the last matured day has scores and values too, and some customers
     have come into another band since.
     """
@@ -37,4 +37,3 @@ def lake_with_history(spark: SparkSession, undisturbed: Path, folder: Path) -> L
     changed = now.withColumn("band", F.when(F.expr(SOME), other).otherwise(F.col("band")))
     lake.amend(SCORES, changed, SCORE_KEYS, f"as_of > DATE'{day}'")
     lake.amend(CURRENT_SCORES, changed, CURRENT_KEYS)
-    return lake

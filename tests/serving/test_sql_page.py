@@ -14,17 +14,18 @@ from jobs.options import Job
 from jobs.views import register
 from lake.store import Lake
 from serving.sql_views import tables_of, views
-from tests.serving.sql_page import blocks, lake_with_history
+from tests.serving.sql_page import blocks
 
 SCHEMA = "repurchase"
 
 
 @pytest.fixture(scope="module")
 def lake(
-    spark: SparkSession, undisturbed: Path, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession, with_history: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lake]:
     """A lake by path, and the same tables with the views in a schema of the catalog."""
-    lake = lake_with_history(spark, undisturbed, tmp_path_factory.mktemp("page") / "lakehouse")
+    folder = shutil.copytree(with_history, tmp_path_factory.mktemp("page") / "lakehouse")
+    lake = Lake(spark, str(folder))
     spark.sql(f"CREATE SCHEMA {SCHEMA}")
     for table in tables_of(views()):
         location = lake.folder(table)

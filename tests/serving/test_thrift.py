@@ -1,13 +1,15 @@
 """The commands of docs/sql.md: a Thrift server by JDBC, asked by beeline."""
 
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from lake.store import Lake
 from tests.jobs.commands import BIN, Process, Starter
-from tests.serving.sql_page import blocks, lake_with_history
+from tests.serving.sql_page import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -19,9 +21,10 @@ def free_port() -> int:
 
 
 def test_views_are_written_served_and_asked_as_the_page_says(
-    spark: SparkSession, undisturbed: Path, start: Starter, tmp_path: Path
+    spark: SparkSession, with_history: Path, start: Starter, tmp_path: Path
 ) -> None:
-    lake = lake_with_history(spark, undisturbed, tmp_path / "lakehouse")
+    folder = shutil.copytree(with_history, tmp_path / "lakehouse")
+    lake = Lake(spark, str(folder))
     shell, write, serve, ask = blocks("bash")
     port = str(free_port())
 
