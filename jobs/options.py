@@ -4,6 +4,7 @@ import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -135,6 +136,14 @@ def open_job(env: str, overrides: list[str] | None, lake_dir: str | None) -> Job
     spark = spark_session(settings.spark)
     lake = Lake(spark, lake_dir or settings.lake.path, settings.lake.catalog_schema)
     return Job(spark, lake, settings)
+
+
+def check_output(path: Path) -> None:
+    """Raises InputError where the file cannot be written, before the work and not after it."""
+    if not path.parent.is_dir():
+        raise InputError(f"--output {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"--output {path}: a folder; name the file")
 
 
 def clock(job: Job, table: str = "transactions") -> Clock:

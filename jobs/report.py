@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from conf.errors import InputError
 from jobs.build_features import feature_columns
 from jobs.console import handled, say, step
-from jobs.options import Env, Job, LakeDir, Set, open_job
+from jobs.options import Env, Job, LakeDir, Set, check_output, open_job
 from lake.contracts import BACKTEST
 from lake.store import quoted
 from models.registry import last_first
@@ -103,8 +103,7 @@ def main(
     set_: Set = None,
 ) -> None:
     """Write the model card of a training: figures, calibration, curves, importance, limits."""
-    if not output.parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {output.parent}")
+    check_output(output)
     job = open_job(env, set_, lake)
     with step("Report"):
         training = training_of(job, version)

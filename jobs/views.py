@@ -8,7 +8,7 @@ from pyspark.sql.types import StructType
 
 from conf.errors import InputError
 from jobs.console import console, handled, say, show, step
-from jobs.options import Env, Job, LakeDir, Set, open_job
+from jobs.options import Env, Job, LakeDir, Set, check_output, open_job
 from lake.contracts import CURRENT_SCORES, LABELS, LIFETIME_VALUE, SCORES
 from serving.sql_views import View, pasteable, tables_of, views
 
@@ -88,6 +88,8 @@ def main(
 
     The statements printed are for pasting into Spark SQL, or for a Thrift server.
     """
+    if output is not None:
+        check_output(output)
     job = open_job(env, set_, lake)
     with step(f"Views of {job.lake.location}"):
         made = register(job)

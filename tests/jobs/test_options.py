@@ -90,6 +90,16 @@ def test_a_port_that_is_taken_is_told():
         listen("127.0.0.1", taken.getsockname()[1])
 
 
+@pytest.mark.parametrize("command", ["report", "views"])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(command, tmp_path):
+    no_folder, folder = tmp_path / "none" / "page", tmp_path
+    for output, said in ((no_folder, "there is no folder"), (folder, "a folder; name the file")):
+        given = [command, "--lake", str(tmp_path / "no lake"), "--output", str(output)]
+        result = CliRunner().invoke(app, given, terminal_width=400)
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
 def test_what_draws_and_what_fits_is_loaded_when_it_is_used():
     """Half of what `repurchase --help` would take."""
     heavy = "{'matplotlib', 'scipy.optimize', 'scipy.special'} & {*sys.modules}"
